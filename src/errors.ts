@@ -1,0 +1,114 @@
+/**
+ * The one error class and the table of its codes. A code is part of the interface: it never changes its
+ * meaning or its exit status, and README lists every one. POSIX names are used where POSIX means exactly that.
+ */
+
+/** What a code means, and how a user mends it when the message itself says nothing better. */
+export const ERROR_CODES = {
+  EUSAGE: { exitCode: 125, hint: 'Run the command with --help.' },
+  ENOENT: { exitCode: 1, hint: 'Check the path.' },
+  EEXIST: { exitCode: 1, hint: 'Name another path, or remove what is there.' },
+  ENOTDIR: { exitCode: 1, hint: 'A part of the path is not a directory.' },
+  EISDIR: { exitCode: 1, hint: 'The path is a directory.' },
+  EINVAL: { exitCode: 1, hint: 'The path is not of the kind the command needs.' },
+  ELOOP: { exitCode: 1, hint: 'The path runs through a loop of symbolic links.' },
+  EACCES: { exitCode: 1, hint: 'Run as a user who may read it.' },
+  EPERM: { exitCode: 1, hint: 'Run as root, or as the user who made the mount.' },
+  EBUSY: { exitCode: 1, hint: 'Close what is open below it, or use --lazy.' },
+  EROFS: { exitCode: 1, hint: 'An image mount is read-only.' },
+  ENOSPC: { exitCode: 1, hint: 'Free some space where the cache lies, or move it with LAMINA_ROOT.' },
+  EIO: { exitCode: 1, hint: 'Look at the system log; the disk or the archive may be damaged.' },
+  EBADTAR: { exitCode: 1, hint: 'The archive is damaged or cut short; fetch or save it again.' },
+  EBADPATH: { exitCode: 1, hint: 'The layer names a path outside its root; do not trust it.' },
+  EWHITEOUT: { exitCode: 1, hint: 'The layer is invalid (image-spec, layer.md, Whiteouts); build it again.' },
+  EBADLAYER: { exitCode: 1, hint: 'The layer contradicts itself; build it again.' },
+  ELIMIT: { exitCode: 1, hint: 'Raise the limit that the message names if you trust the image.' },
+  EDIGEST: { exitCode: 1, hint: 'The content is not what its digest promises; fetch or save it again.' },
+  EBADIMAGE: { exitCode: 1, hint: 'The image description is malformed; save the image again.' },
+  EBLOB: { exitCode: 1, hint: 'The archive lacks a part of the image; save or copy it again.' },
+  EMEDIATYPE: { exitCode: 1, hint: 'Only tar layers, plain or compressed by gzip or zstd, can be read.' },
+  ENOIMAGE: { exitCode: 1, hint: 'Name one of the images that the archive holds.' },
+  EPLATFORM: { exitCode: 1, hint: 'Choose one of the platforms it has with --platform.' },
+  ENOTARCHIVE: { exitCode: 1, hint: 'Give a docker archive, or an OCI layout as a directory or a tar.' },
+  EBADTOC: { exitCode: 1, hint: 'Remove the file; it is made again when needed.' },
+  ETOCVERSION: { exitCode: 1, hint: 'The TOC was written by a newer Lamina; remove it, or update.' },
+  ENOFUSE: { exitCode: 1, hint: 'Load the fuse module, or give the container /dev/fuse.' },
+  ENOSERVER: { exitCode: 1, hint: 'Build it with: npm run build:native (needs g++ and make).' },
+  EDRIVER: { exitCode: 1, hint: 'Use the other driver with --driver.' },
+  EMOUNT: { exitCode: 1, hint: 'See the step and the system error in the message.' },
+  ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
+  ESTALEMOUNT: { exitCode: 1, hint: 'Clear it with: lamina umount --lazy DIR.' },
+} as const satisfies Record<string, { exitCode: number; hint: string }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** Facts that a caller can test for; all optional. */
+export interface ErrorFacts {
+  /** File or entry the error is about, as the user would type it. */
+  path?: string;
+  digest?: string;
+  /** Byte offset in `path` (or in the layer) where it was noticed. */
+  offset?: number;
+  /** System error name and call when the system said so. */
+  errno?: string;
+  syscall?: string;
+  /** Replaces the code's own hint. */
+  hint?: string;
+  cause?: unknown;
+}
+
+/** Every error that Lamina raises on purpose. `message` says what failed and on what; `hint` how to mend it. */
+export class LaminaError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly path?: string;
+  readonly digest?: string;
+  readonly offset?: number;
+  readonly errno?: string;
+  readonly syscall?: string;
+
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    this.name = 'LaminaError';
+    this.code = code;
+    this.hint = facts.hint ?? ERROR_CODES[code].hint;
+    if (facts.path !== undefined) this.path = facts.path;
+    if (facts.digest !== undefined) this.digest = facts.digest;
+    if (facts.offset !== undefined) this.offset = facts.offset;
+    if (facts.errno !== undefined) this.errno = facts.errno;
+    if (facts.syscall !== undefined) this.syscall = facts.syscall;
+  }
+
+  get exitCode(): number {
+    return ERROR_CODES[this.code].exitCode;
+  }
+}
+
+const SYSTEM_CODES = new Set<string>([
+  'ENOENT',
+  'EEXIST',
+  'ENOTDIR',
+  'EISDIR',
+  'ELOOP',
+  'EACCES',
+  'EPERM',
+  'EBUSY',
+  'EROFS',
+  'ENOSPC',
+]);
+
+/** A Node system error as a LaminaError: the same POSIX code where the table has it, EIO otherwise. */
+export function fromSystemError(error: unknown, doing: string, path?: string): LaminaError {
+  if (error instanceof LaminaError) return error;
+  const system = error as NodeJS.ErrnoException;
+  const name = system?.code ?? 'EIO';
+  const code = (SYSTEM_CODES.has(name) ? name : 'EIO') as ErrorCode;
+  const facts: ErrorFacts = { cause: error, errno: name };
+  if (path !== undefined) facts.path = path;
+  if (system?.syscall !== undefined) facts.syscall = system.syscall;
+  return new LaminaError(
+    code,
+    `${doing}${path === undefined ? '' : ` ${path}`}: ${system?.message ?? String(error)}`,
+    facts,
+  );
+}

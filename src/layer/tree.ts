@@ -1,0 +1,109 @@
+/**
+ * The tree that one layer describes, and the tree that merged layers make: the same nodes for both. A layer's tree may
+ * also hold whiteouts, links to files of lower layers, and directories that it only passes through (`implicit`); a
+ * merged tree holds none of these. Hard links are one node that stands under several names.
+ */
+import type { ByteString } from '../bytes.js';
+
+/** A run of a file's bytes. Extents of a file are in order, without gaps, and cover exactly 0..sizeBytes. */
+export interface Extent {
+  /** Offset in the file. */
+  logical: number;
+  length: number;
+  /** Index of the layer whose tar holds the bytes, or HOLE: zeros that are stored nowhere. */
+  source: number;
+  /** Offset in that layer's (uncompressed) tar; 0 for a hole. */
+  offset: number;
+}
+
+/** `Extent.source` of a hole. */
+export const HOLE = 0xffffffff;
+
+/** Extended attributes in byte order of their names; none is undefined, never an empty list. */
+export type Xattrs = readonly { readonly name: ByteString; readonly value: Buffer }[];
+
+export type NodeType =
+  'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket' | 'whiteout' | 'link';
+
+/** What every name leads to. `type` says which of the optional fields count. */
+export interface TreeNode {
+  type: NodeType;
+  /** Permission, setuid, setgid and sticky bits: 0..0o7777. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Seconds since the epoch, rounded down, and the rest in nanoseconds 0..999999999. */
+  mtimeSec: number;
+  mtimeNsec: number;
+  /** Index of the layer (bottom is 0) that gave these attributes; NO_LAYER for a directory that no layer describes. */
+  layer: number;
+  xattrs: Xattrs | undefined;
+  /** file: logical size. */
+  sizeBytes: number;
+  /** file: where the bytes are; empty for an empty file. */
+  extents: readonly Extent[];
+  /** symlink: its text. link (layer trees only): path of a file that some lower layer holds. */
+  target: ByteString;
+  /** char, block. */
+  rdevMajor: number;
+  rdevMinor: number;
+  /** dir: children by name. undefined for all else. */
+  children: Map<ByteString, TreeNode> | undefined;
+  /** dir in a layer tree: nothing of the lower layers shows through. */
+  opaque: boolean;
+  /** dir in a layer tree: the layer has entries below it but does not describe it; lower attributes stay. */
+  implicit: boolean;
+}
+
+/** `TreeNode.layer` of a directory that no layer describes. */
+export const NO_LAYER = 0xffffffff;
+
+/** A directory. */
+export type DirNode = TreeNode & { type: 'dir'; children: Map<ByteString, TreeNode> };
+
+export function isDir(node: TreeNode | undefined): node is DirNode {
+  return node !== undefined && node.children !== undefined;
+}
+
+/** An empty directory that nothing describes: root-owned, 0755, the epoch. */
+export function implicitDir(): DirNode {
+  return {
+    type: 'dir',
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    mtimeSec: 0,
+    mtimeNsec: 0,
+    layer: NO_LAYER,
+    xattrs: undefined,
+    sizeBytes: 0,
+    extents: [],
+    target: '',
+    rdevMajor: 0,
+    rdevMinor: 0,
+    children: new Map(),
+    opaque: false,
+    implicit: true,
+  } as DirNode;
+}
+
+/** The layers of an image, bottom to top, as one TOC file names them. */
+export interface TocLayer {
+  /** Digest of the uncompressed tar, `sha256:<hex>` or `sha512:<hex>`. */
+  diffId: string;
+  /** Size of the uncompressed tar. */
+  sizeBytes: number;
+}
+
+/** What one layer adds, hides and makes opaque. All `layer` and `source` fields are 0. */
+export interface LayerToc {
+  layer: TocLayer;
+  root: DirNode;
+}
+
+/** What all layers together show. */
+export interface MergedToc {
+  /** Bottom to top; `TreeNode.layer` and `Extent.source` index it. */
+  layers: readonly TocLayer[];
+  root: DirNode;
+}
