@@ -37,7 +37,6 @@ export function displayBytes(bytes: ByteString): string {
   if (/^[\x20-\x5b\x5d-\x7e]*$/.test(bytes)) return bytes;
   try {
     const text = UTF8.decode(bytesToBuffer(bytes));
-    // eslint-disable-next-line no-control-regex -- control characters are what this is about
     if (!/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/u.test(text))
       return text.replaceAll('\\', '\\x5c');
   } catch {
@@ -59,6 +58,5 @@ export function escapeBytes(bytes: ByteString, alsoPlain = ''): string {
 }
 
 function isAscii(text: string): boolean {
-  // eslint-disable-next-line no-control-regex -- the whole ASCII range is meant
   return /^[\x00-\x7f]*$/.test(text);
 }
