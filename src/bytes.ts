@@ -7,6 +7,9 @@
 /** A string whose char codes are all 0..255, each one byte. */
 export type ByteString = string;
 
+/** Extended attributes in byte order of their names; none is undefined, never an empty list. */
+export type Xattrs = readonly { readonly name: ByteString; readonly value: Buffer }[];
+
 /** Text typed by a person or taken from JSON -> its UTF-8 bytes. */
 export function utf8ToBytes(text: string): ByteString {
   return isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1');

@@ -3,7 +3,9 @@
  * also hold whiteouts, links to files of lower layers, and directories that it only passes through (`implicit`); a
  * merged tree holds none of these. Hard links are one node that stands under several names.
  */
-import type { ByteString } from '../bytes.js';
+import type { ByteString, Xattrs } from '../bytes.js';
+
+export type { Xattrs };
 
 /** A run of a file's bytes. Extents of a file are in order, without gaps, and cover exactly 0..sizeBytes. */
 export interface Extent {
@@ -18,9 +20,6 @@ export interface Extent {
 
 /** `Extent.source` of a hole. */
 export const HOLE = 0xffffffff;
-
-/** Extended attributes in byte order of their names; none is undefined, never an empty list. */
-export type Xattrs = readonly { readonly name: ByteString; readonly value: Buffer }[];
 
 export type NodeType =
   'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket' | 'whiteout' | 'link';
