@@ -1,0 +1,239 @@
+/**
+ * From a name on the command line to an image that can be read or mounted: archive, layers, merged TOC. Uncompressed
+ * layers are read where they lie; compressed ones, and compressed archives, are inflated into the cache once.
+ */
+import { closeSync, openSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import type { ArchivedImage, LayerBlob, OpenedArchive } from '../archive/image.js';
+import { parseImageName } from '../archive/name.js';
+import { openArchive } from '../archive/open.js';
+import { LaminaError } from '../errors.js';
+import { detectCompression } from '../layer/compression.js';
+import { indexLayer } from '../layer/index-layer.js';
+import type { LayerToc } from '../layer/tree.js';
+import { encodeToc } from '../merge/encode.js';
+import { mergeLayers } from '../merge/merge.js';
+import { TocReader } from '../merge/toc-reader.js';
+import { hostPlatform, parsePlatform } from '../oci/platform.js';
+import { Cache, DEFAULT_MAX_INFLATED_BYTES, hashed, identityOf } from '../store/cache.js';
+import type { ByteSource } from '../tar/source.js';
+
+export interface OpenImageOptions {
+  /** `os[/arch[/variant]]`; the host's when absent. */
+  platform?: string;
+  /** Directory of the cache; LAMINA_ROOT or the default when absent. */
+  root?: string;
+  /** Most bytes that one layer, or a compressed archive, may have when decompressed. */
+  maxInflatedBytes?: number;
+  /** Called while something is inflated: stored bytes read so far, of all that must be. */
+  onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** A layer that is read where it lies and that nobody has hashed yet. */
+export interface UnverifiedLayer {
+  diffId: string;
+  source: ByteSource;
+  /** Under which the cache remembers that it was found right. */
+  key: string;
+}
+
+/** An image with everything that reading it takes. `close` when done: it holds file descriptors. */
+export interface OpenedImage {
+  /** As it was asked for. */
+  name: string;
+  archived: ArchivedImage;
+  /** The merged TOC, and the file it lies in. */
+  toc: TocReader;
+  tocPath: string;
+  /** The uncompressed tar of each layer, bottom to top. */
+  sources: readonly ByteSource[];
+  cache: Cache;
+  /** What is still to be verified; empty when every layer is known to be right. */
+  unverified(): Promise<UnverifiedLayer[]>;
+  /** The TOC of each layer, bottom to top, indexed anew on the first call. */
+  layerTocs(): Promise<TocReader[]>;
+  close(): void;
+}
+
+/**
+ * Opens an image by path or transport (`docker-archive:PATH[:REF]`, `oci:PATH[:REF]`, `oci-archive:PATH[:REF]`).
+ * Raises ENOENT, ENOTARCHIVE, ENOIMAGE, EPLATFORM, EBADIMAGE, EBLOB, EMEDIATYPE, EDIGEST, ELIMIT, EBADTAR and the layer's
+ * own EBADPATH, EWHITEOUT, EBADLAYER; everything that was opened is closed then.
+ */
+export async function openImage(name: string, options: OpenImageOptions = {}): Promise<OpenedImage> {
+  const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
+  const parsed = parseImageName(name);
+  const cache = await Cache.open(options.root);
+  const progress = new InflateTotal(options.onProgress);
+  const maxBytes = options.maxInflatedBytes ?? defaultMaxInflated();
+  const closers: (() => void)[] = [];
+  const close = (): void => {
+    for (const closer of closers.splice(0).reverse()) closer();
+  };
+  try {
+    const archive = await openPossiblyCompressed(
+      parsed.path,
+      parsed.transport,
+      cache,
+      maxBytes,
+      progress,
+      closers,
+    );
+    closers.push(() => archive.close());
+    const archived = archive.select({
+      platform,
+      ...(parsed.reference === undefined ? {} : { reference: parsed.reference }),
+    });
+    const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
+    const key = hashed(archived.layers.map((layer, index) => layerKey(layer, sources[index]!)));
+    const indexAll = (): LayerToc[] =>
+      archived.layers.map(({ diffId }, index) =>
+        indexLayer(sources[index]!, { diffId, sizeBytes: sources[index]!.sizeBytes }),
+      );
+    const { toc, path: tocPath } = await loadToc(cache, key, () => encodeToc(mergeLayers(indexAll())));
+    let layerTocs: Promise<TocReader[]> | undefined;
+    return {
+      name,
+      archived,
+      toc,
+      tocPath,
+      sources,
+      cache,
+      unverified: () => unverifiedLayers(archived.layers, sources, cache),
+      layerTocs: () =>
+        (layerTocs ??= Promise.all(
+          indexAll().map(async (layer) => new TocReader(await encodeToc(layer), layer.layer.diffId)),
+        )),
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** LAMINA_MAX_INFLATED in bytes, or the default. */
+function defaultMaxInflated(): number {
+  const text = process.env.LAMINA_MAX_INFLATED;
+  return text ? parseSize(text, 'LAMINA_MAX_INFLATED') : DEFAULT_MAX_INFLATED_BYTES;
+}
+
+/** `512`, `64k`, `10MB`, `2GiB` -> bytes; kB, MB, GB are decimal, a bare letter or KiB, MiB, GiB binary. Raises EUSAGE. */
+export function parseSize(text: string, what: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?b)?)?b?$/i.exec(text.trim());
+  if (match === null)
+    throw new LaminaError(
+      'EUSAGE',
+      `invalid size "${text}" for ${what}: expected a number with k, M, G or T`,
+    );
+  const base = match[3]?.toLowerCase() === 'b' ? 1000 : 1024;
+  const power = match[2] === undefined ? 0 : 'kmgt'.indexOf(match[2].toLowerCase()) + 1;
+  return Math.floor(Number(match[1]) * base ** power);
+}
+
+async function openPossiblyCompressed(
+  path: string,
+  transport: OpenedArchive['form'] | undefined,
+  cache: Cache,
+  maxBytes: number,
+  progress: InflateTotal,
+  closers: (() => void)[],
+): Promise<OpenedArchive> {
+  const form = transport === undefined ? {} : { transport };
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined || !stats.isFile()) return openArchive(path, form);
+  const fd = openSync(path, 'r');
+  try {
+    const blob: ByteSource = { fd, offset: 0, sizeBytes: stats.size, name: path };
+    const compression = detectCompression(blob);
+    if (compression === 'none') return openArchive(path, form);
+    progress.expect(blob.sizeBytes);
+    const source = await cache.inflatedArchive(blob, compression, maxBytes, progress.advance);
+    closers.push(() => closeSync(source.fd));
+    return openArchive(path, { ...form, source });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The tar of every layer, inflating as many at once as there are cores. Equal layers are inflated once. */
+async function plainLayers(
+  layers: readonly LayerBlob[],
+  cache: Cache,
+  maxBytes: number,
+  progress: InflateTotal,
+  closers: (() => void)[],
+): Promise<ByteSource[]> {
+  const sources = new Array<ByteSource>(layers.length);
+  const waiting = [...layers.entries()].filter(([, layer]) => layer.compression !== 'none');
+  for (const [, layer] of waiting) progress.expect(layer.blob.sizeBytes);
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [index, layer] = next;
+      const source = await cache.inflatedLayer(layer, maxBytes, progress.advance);
+      closers.push(() => closeSync(source.fd));
+      sources[index] = source;
+    }
+  };
+  const workers = Array.from({ length: Math.min(availableParallelism(), waiting.length) }, work);
+  const results = await Promise.allSettled(workers);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  for (const [index, layer] of layers.entries()) sources[index] ??= layer.blob;
+  return sources;
+}
+
+/** A file that cannot be used (damaged, or of another version) is made once more. */
+async function loadToc(
+  cache: Cache,
+  key: string,
+  make: () => Promise<Buffer>,
+): Promise<{ toc: TocReader; path: string }> {
+  const first = await cache.chainToc(key, make);
+  try {
+    const toc = new TocReader(first.bytes, first.path);
+    if (!first.made) await toc.verifyChecksums();
+    return { toc, path: first.path };
+  } catch (error) {
+    if (first.made || !(error instanceof LaminaError)) throw error;
+    await cache.discard(first.path);
+    const second = await cache.chainToc(key, make);
+    return { toc: new TocReader(second.bytes, second.path), path: second.path };
+  }
+}
+
+/** What the layer's part of a TOC depends on: its content where that was verified, the place it lies where it was not. */
+function layerKey(layer: LayerBlob, source: ByteSource): string {
+  return layer.compression === 'none' ? `${layer.diffId}@${identityOf(source)}` : layer.diffId;
+}
+
+async function unverifiedLayers(
+  layers: readonly LayerBlob[],
+  sources: readonly ByteSource[],
+  cache: Cache,
+): Promise<UnverifiedLayer[]> {
+  const found: UnverifiedLayer[] = [];
+  for (const [index, layer] of layers.entries()) {
+    if (layer.compression !== 'none') continue;
+    const key = hashed([layerKey(layer, sources[index]!)]);
+    if (!(await cache.isVerified(key))) found.push({ diffId: layer.diffId, source: sources[index]!, key });
+  }
+  return found;
+}
+
+/** Adds up what all inflating does, for one progress bar. */
+class InflateTotal {
+  #done = 0;
+  #total = 0;
+
+  constructor(private readonly report: ((doneBytes: number, totalBytes: number) => void) | undefined) {}
+
+  expect(bytes: number): void {
+    this.#total += bytes;
+  }
+
+  readonly advance = (bytes: number): void => {
+    this.#done += bytes;
+    this.report?.(this.#done, this.#total);
+  };
+}

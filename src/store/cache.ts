@@ -1,0 +1,214 @@
+/**
+ * Derived data, all of which can be deleted at any time and is made again: inflated layers, inflated archives, TOCs.
+ *
+ *   layers/<diffId>/data    a compressed layer's tar, inflated and verified; layers/<diffId>/toc, its layer TOC
+ *   archives/<identity>     a compressed archive's tar
+ *   chains/<key>            a merged TOC
+ *   verified/<key>          an empty file: the bytes of this in-place layer were found to be what its diffId promises
+ *   tmp/                    files being written, named by process; they get their name by rename(2) when they are whole
+ *
+ * What was derived from bytes that lie in somebody's file is keyed by that file's identity (device, inode, size, mtime and
+ * ctime in nanoseconds), so that a changed archive is never served from what it was before.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { fromSystemError, LaminaError } from '../errors.js';
+import type { LayerBlob } from '../archive/image.js';
+import type { Compression } from '../layer/compression.js';
+import type { ByteSource } from '../tar/source.js';
+import { inflate } from './inflate.js';
+import type { InflateProgress } from './inflate.js';
+import { withLock } from './lock.js';
+
+/** Changes when the meaning of a derived file does: older ones are then never found. */
+const CACHE_VERSION = 1;
+
+export const DEFAULT_MAX_INFLATED_BYTES = 64 * 2 ** 30;
+
+/** `--root`, LAMINA_ROOT, or where DESIGN puts it: /var/lib/lamina for root, the user's data directory otherwise. */
+export function defaultRoot(): string {
+  if (process.env.LAMINA_ROOT) return path.resolve(process.env.LAMINA_ROOT);
+  if (process.getuid?.() === 0) return '/var/lib/lamina';
+  return path.join(process.env.XDG_DATA_HOME || path.join(homedir(), '.local', 'share'), 'lamina');
+}
+
+/** A merged TOC, its bytes and where they lie; `made` tells that it was not there before. */
+export interface ChainToc {
+  path: string;
+  bytes: Buffer;
+  made: boolean;
+}
+
+export class Cache {
+  private constructor(readonly root: string) {}
+
+  /** Makes the directories that are missing (0700: images may hold what is not for everyone). */
+  static async open(root = defaultRoot()): Promise<Cache> {
+    const cache = new Cache(root);
+    try {
+      for (const name of ['layers', 'archives', 'chains', 'verified', 'tmp']) {
+        await mkdir(path.join(root, name), { recursive: true, mode: 0o700 });
+      }
+    } catch (error) {
+      const { code, message } = fromSystemError(error, 'cannot use the cache', root);
+      throw new LaminaError(code, message, {
+        path: root,
+        cause: error,
+        hint: 'Choose another place with --root or LAMINA_ROOT.',
+      });
+    }
+    await cache.#sweep();
+    return cache;
+  }
+
+  /**
+   * The plain tar of a compressed layer, inflated and verified on first use. The caller closes the fd.
+   * Raises as `inflate` does; nothing is left behind then.
+   */
+  async inflatedLayer(layer: LayerBlob, maxBytes: number, progress?: InflateProgress): Promise<ByteSource> {
+    const directory = path.join(this.root, 'layers', layer.diffId.replace(':', '-'));
+    const target = path.join(directory, 'data');
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return this.#inflated(target, `layer ${layer.diffId}`, progress, (temporary, onProgress) =>
+      inflate({ ...layer, maxBytes, target: temporary }, onProgress),
+    );
+  }
+
+  /** The plain tar of a compressed archive. The caller closes the fd. */
+  async inflatedArchive(
+    blob: ByteSource,
+    compression: Compression,
+    maxBytes: number,
+    progress?: InflateProgress,
+  ): Promise<ByteSource> {
+    const target = path.join(this.root, 'archives', hashed([identityOf(blob)]));
+    return this.#inflated(target, blob.name, progress, (temporary, onProgress) =>
+      inflate(
+        { blob, compression, digest: undefined, diffId: undefined, maxBytes, target: temporary },
+        onProgress,
+      ),
+    );
+  }
+
+  /** The merged TOC under `key`, made by `make` when it is not there: its path and its bytes. Concurrent makers share the work. */
+  async chainToc(
+    key: string,
+    make: () => Promise<Buffer>,
+  ): Promise<ChainToc> {
+    const target = path.join(this.root, 'chains', key);
+    const existing = async (): Promise<ChainToc | undefined> => {
+      try {
+        return { path: target, bytes: await readFile(target), made: false };
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+        throw fromSystemError(error, 'cannot read', target);
+      }
+    };
+    return withLock(hashed([target]), existing, async () => {
+      const bytes = await make();
+      await this.#place(target, async (temporary) => {
+        const file = await open(temporary, 'wx', 0o600);
+        try {
+          await file.writeFile(bytes);
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+      });
+      return { path: target, bytes, made: true };
+    });
+  }
+
+  /** Forgets a derived file that turned out to be damaged. */
+  async discard(file: string): Promise<void> {
+    await rm(file, { force: true });
+  }
+
+  async isVerified(key: string): Promise<boolean> {
+    return stat(path.join(this.root, 'verified', key)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async markVerified(key: string): Promise<void> {
+    await (await open(path.join(this.root, 'verified', key), 'a', 0o600)).close();
+  }
+
+  async #inflated(
+    target: string,
+    name: string,
+    progress: InflateProgress = () => {},
+    make: (temporary: string, progress: InflateProgress) => Promise<number>,
+  ): Promise<ByteSource> {
+    const existing = async () => openSource(target, name);
+    return withLock(hashed([target]), existing, async () => {
+      await this.#place(target, async (temporary) => {
+        await make(temporary, progress);
+        await chmod(temporary, 0o400);
+      });
+      return openSource(target, name)!;
+    });
+  }
+
+  /** Writes a file under a temporary name and gives it its own; removes it when `write` fails. */
+  async #place(target: string, write: (temporary: string) => Promise<void>): Promise<void> {
+    const temporary = path.join(this.root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`);
+    try {
+      await write(temporary);
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw fromSystemError(error, 'cannot write', target);
+    }
+  }
+
+  /** Removes what processes that are gone left unfinished. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(path.join(this.root, 'tmp')).catch(() => [])) {
+      const pid = Number(name.split('-')[0]);
+      if (pid > 0 && !isAlive(pid)) await rm(path.join(this.root, 'tmp', name), { force: true });
+    }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function openSource(file: string, name: string): ByteSource | undefined {
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw fromSystemError(error, 'cannot open', file);
+  }
+  try {
+    return { fd, offset: 0, sizeBytes: fstatSync(fd).size, name };
+  } catch (error) {
+    closeSync(fd);
+    throw fromSystemError(error, 'cannot read', file);
+  }
+}
+
+/** What tells a file's content apart from any other, as long as nobody sets clocks back on purpose. */
+export function identityOf(source: ByteSource): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(source.fd, { bigint: true });
+  return [dev, ino, size, mtimeNs, ctimeNs, source.offset, source.sizeBytes].join(':');
+}
+
+/** A file name for a list of facts. */
+export function hashed(facts: readonly string[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([CACHE_VERSION, ...facts]))
+    .digest('hex');
+}
