@@ -1,0 +1,91 @@
+/** Help and usage errors in docker's shape (docker/cli: cli/cobra.go, cli/required.go). */
+import { Command, Help } from 'commander';
+import type { Option } from 'commander';
+import { LaminaError } from '../errors.js';
+
+/** A command whose help looks like docker's; every command of the program is one. */
+export class DockerStyleCommand extends Command {
+  override createCommand(name?: string): DockerStyleCommand {
+    return new DockerStyleCommand(name);
+  }
+
+  override createHelp(): Help {
+    return Object.assign(new DockerStyleHelp(), this.configureHelp());
+  }
+}
+
+class DockerStyleHelp extends Help {
+  override formatHelp(command: Command, helper: Help): string {
+    const name = commandPath(command);
+    const commands = helper.visibleCommands(command);
+    const parts = [`Usage:  ${name} ${usageOf(command)}`, command.description()];
+    const aliases = command.aliases();
+    if (aliases.length > 0)
+      parts.push(
+        `Aliases:\n  ${[name, ...aliases.map((alias) => `${commandPath(command.parent!)} ${alias}`)].join(', ')}`,
+      );
+    if (commands.length > 0)
+      parts.push(
+        `Commands:\n${table(commands.map((child) => [child.name(), firstLine(child.description())]))}`,
+      );
+    const options = helper.visibleOptions(command).filter((option) => option.long !== '--help');
+    if (options.length > 0)
+      parts.push(
+        `${command.parent === null ? 'Global Options' : 'Options'}:\n${table(options.map(optionRow))}`,
+      );
+    if (commands.length > 0) parts.push(`Run '${name} COMMAND --help' for more information on a command.`);
+    return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
+  }
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0]!;
+}
+
+/** `-q, --quiet`, with the long names in one column whether or not there is a short one. */
+function optionRow(option: Option): [string, string] {
+  const value = /[<[](.*)[>\]]/.exec(option.flags)?.[1];
+  const short = option.short === undefined ? '    ' : `${option.short}, `;
+  const shown =
+    option.defaultValue === undefined || option.defaultValue === false || Array.isArray(option.defaultValue)
+      ? ''
+      : ` (default ${JSON.stringify(option.defaultValue)})`;
+  return [
+    `${short}${option.long ?? ''}${value === undefined ? '' : ` ${value}`}`,
+    `${option.description}${shown}`,
+  ];
+}
+
+function table(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length)) + 3;
+  return rows
+    .map(([left, right]) =>
+      `  ${left.padEnd(width)}${right.replaceAll('\n', `\n${' '.repeat(width + 2)}`)}`.trimEnd(),
+    )
+    .join('\n');
+}
+
+function usageOf(command: Command): string {
+  const own = command.usage();
+  if (own !== '') return own;
+  const options = command.options.length > 0 ? ['[OPTIONS]'] : [];
+  if (command.commands.length > 0) return [...options, 'COMMAND'].join(' ');
+  const args = command.registeredArguments.map((argument) => {
+    const name = argument.name().toUpperCase();
+    const repeated = argument.variadic ? `${name} [${name}...]` : name;
+    return argument.required ? repeated : `[${argument.variadic ? `${name}...` : name}]`;
+  });
+  return [...options, ...args].join(' ');
+}
+
+export function commandPath(command: Command): string {
+  return command.parent === null ? command.name() : `${commandPath(command.parent)} ${command.name()}`;
+}
+
+/** A usage error as docker words it, for what commander found wrong with `command`. */
+export function usageError(command: Command, message: string): LaminaError {
+  const name = commandPath(command);
+  return new LaminaError('EUSAGE', message, {
+    hint: `\nUsage:  ${name} ${usageOf(command)}\n\nRun '${name} --help' for more information`,
+  });
+}

@@ -1,0 +1,119 @@
+/** `lamina mount IMAGE DIR` */
+import type { Command } from 'commander';
+import { LaminaError } from '../errors.js';
+import type { DriverName } from '../mount/options.js';
+
+interface Flags {
+  platform?: string;
+  driver?: string;
+  foreground?: boolean;
+  allowOther?: boolean;
+  options: string[];
+  maxInflated?: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('mount')
+    .description('Mount the root filesystem of an image on a directory')
+    .argument('<image>')
+    .argument('<dir>')
+    .option('--allow-other', 'Let users other than the one who mounts see the files')
+    .option('--driver <string>', 'Driver that serves the mount ("native", "fuse-native")')
+    .option('--foreground', 'Stay until the mount ends; an interrupt unmounts it')
+    .option(
+      '--max-inflated <bytes>',
+      'Most bytes that a layer may have when decompressed (LAMINA_MAX_INFLATED)',
+    )
+    .option('-o, --options <list>', OPTIONS_HELP, (value: string, all: string[]) => [...all, value], [])
+    .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
+    .action(async (image: string, directory: string, flags: Flags) => run(image, directory, flags));
+}
+
+const OPTIONS_HELP = `Mount options, separated by commas:
+suid, dev          keep setuid bits, devices (root only; default nosuid,nodev)
+noexec             run no programs
+allow_other        as --allow-other
+verify=WHEN        hash layers that are read in place "background" (default), "before" or "none"
+threads=N          server threads (default one for each CPU)
+no_uring           do not use FUSE-over-io_uring`;
+
+async function run(name: string, directory: string, flags: Flags): Promise<void> {
+  const [
+    { openImage, parseSize },
+    { mountImage },
+    { parseMountOptions },
+    { createProgress },
+    { formatPlatform },
+  ] = await Promise.all([
+    import('../image/open.js'),
+    import('../mount/mount.js'),
+    import('../mount/options.js'),
+    import('./progress.js'),
+    import('../oci/platform.js'),
+  ]);
+  const driver = parseDriver(flags.driver);
+  const options = parseMountOptions(flags.options, flags.allowOther === true, process.getuid?.() === 0);
+  const progress = createProgress('Decompressing');
+  const image = await openImage(name, {
+    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+    ...(flags.maxInflated === undefined
+      ? {}
+      : { maxInflatedBytes: parseSize(flags.maxInflated, '--max-inflated') }),
+    onProgress: progress.update,
+  }).finally(() => progress.finish());
+  try {
+    const mounted = await mountImage(
+      {
+        name,
+        imageId: image.archived.imageId,
+        platform: formatPlatform(image.archived.platform),
+        tocPath: image.tocPath,
+        sources: image.sources,
+        cache: image.cache,
+        unverified: await image.unverified(),
+      },
+      directory,
+      options,
+      driver,
+      (message) => process.stderr.write(`lamina: warning: ${message}\n`),
+    );
+    if (flags.foreground === true) await foreground(mounted.process, mounted.record.mountpoint);
+    else mounted.release();
+  } finally {
+    image.close();
+  }
+}
+
+function parseDriver(text: string | undefined): DriverName | undefined {
+  if (text === undefined || text === 'native' || text === 'fuse-native') return text;
+  throw new LaminaError('EUSAGE', `unknown driver "${text}"`, {
+    hint: 'The drivers are "native" and "fuse-native".',
+  });
+}
+
+/** Waits for the mount's end and passes signals on. A mount that verification took down ends with its error. */
+async function foreground(
+  server: import('node:child_process').ChildProcess,
+  mountpoint: string,
+): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => server.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal));
+  if (server.exitCode === null && server.signalCode === null)
+    await new Promise((resolve) => server.once('exit', resolve));
+  const { MountTable } = await import('../mount/table.js');
+  const table = new MountTable();
+  // The verifier breaks the connection first and writes down why a moment later.
+  for (let waitedMs = 0; waitedMs < 500 && server.exitCode !== 0; waitedMs += 20) {
+    if ((await table.read(mountpoint))?.verify === 'failed') break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const record = await table.read(mountpoint);
+  if (record?.verify !== 'failed') return;
+  await table.remove(record.id);
+  throw new LaminaError(
+    'EDIGEST',
+    record.error?.replace(/^\[EDIGEST\] /, '') ?? 'a layer is not what its digest promises',
+    { path: mountpoint },
+  );
+}

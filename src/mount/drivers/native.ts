@@ -1,0 +1,147 @@
+/**
+ * Starts `lamina-fuse serve` for a merged TOC and waits until it serves. What crosses: inherited file descriptors (TOC,
+ * layer data, counters, a control pipe) and checked options; one line comes back (native/main.cc, Control).
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
+import { LaminaError } from '../../errors.js';
+import type { ErrorCode } from '../../errors.js';
+import type { ByteSource } from '../../tar/source.js';
+import type { MountOptions } from '../options.js';
+import { kernelOptions } from '../options.js';
+
+export interface ServerJob {
+  mountpoint: string;
+  tocPath: string;
+  /** Uncompressed tar of each layer, bottom to top. */
+  sources: readonly ByteSource[];
+  /** Shown as the source of the mount in /proc/self/mountinfo. */
+  fsname: string;
+  options: MountOptions;
+  /** What the server prints goes here; its counters lie there. */
+  logFile: string;
+  statsFile: string;
+  /** Removed by the server when the mount ends. */
+  removeAtEnd: readonly string[];
+}
+
+/** A server that answered `ready`. The process ends when the mount does. */
+export interface RunningServer {
+  pid: number;
+  process: ChildProcess;
+}
+
+const READY_TIMEOUT_MS = 30_000;
+/** Descriptors 0-2 are the standard ones; the first of ours. */
+const FIRST_FD = 3;
+
+/** What a failed step means to a person. */
+const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = {
+  options: { code: 'EUSAGE', what: 'the server refused the mount options' },
+  toc: { code: 'EBADTOC', what: 'the server refused the TOC' },
+  source: { code: 'EIO', what: 'the server cannot read the layers' },
+  'fuse-device': {
+    code: 'ENOFUSE',
+    what: 'cannot open /dev/fuse',
+    hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
+  },
+  mount: { code: 'EMOUNT', what: 'mount(2) failed' },
+  fusermount: {
+    code: 'ENOFUSE',
+    what: 'fusermount3 failed',
+    hint: 'Install fuse3; for --allow-other put user_allow_other into /etc/fuse.conf; or run as root.',
+  },
+};
+
+/** Starts a server for `job`, detached from the terminal. Raises EMOUNT, ENOFUSE, EBADTOC, EPERM; nothing is mounted then. */
+export async function startNative(binary: string, job: ServerJob): Promise<RunningServer> {
+  const tocFd = openSync(job.tocPath, 'r');
+  const logFd = openSync(job.logFile, 'w', 0o600);
+  const statsFd = openSync(job.statsFile, 'w+', 0o600);
+  try {
+    // One inherited descriptor for each open file, however many layers lie in it.
+    const files = [...new Set(job.sources.map(({ fd }) => fd))];
+    const inheritedFd = (fd: number): number => FIRST_FD + 3 + files.indexOf(fd);
+    const args = [
+      'serve',
+      '--toc-fd',
+      String(FIRST_FD),
+      '--control-fd',
+      String(FIRST_FD + 1),
+      '--stats-fd',
+      String(FIRST_FD + 2),
+    ];
+    for (const { fd, offset, sizeBytes } of job.sources)
+      args.push('--source', `${inheritedFd(fd)}:${offset}:${sizeBytes}`);
+    for (const file of job.removeAtEnd) args.push('--remove', file);
+    args.push('--fsname', job.fsname, '--options', kernelOptions(job.options));
+    if (!job.options.uring) args.push('--no-uring');
+    if (job.options.threads > 0) args.push('--threads', String(job.options.threads));
+    args.push(job.mountpoint);
+    const child = spawn(binary, args, {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', 'ignore', logFd, tocFd, 'pipe', statsFd, ...files],
+    });
+    const line = await firstLine(child);
+    (child.stdio[FIRST_FD + 1] as Readable).destroy();
+    if (line?.startsWith('ready ')) return { pid: child.pid!, process: child };
+    child.kill('SIGKILL');
+    throw startError(line, job);
+  } finally {
+    for (const fd of [tocFd, logFd, statsFd]) closeSync(fd);
+  }
+}
+
+/** The control line; undefined when the server ended, or kept silent, without one. */
+async function firstLine(child: ChildProcess): Promise<string | undefined> {
+  const control = child.stdio[FIRST_FD + 1] as Readable;
+  let text = '';
+  const read = new Promise<string | undefined>((resolve, reject) => {
+    control.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      if (text.includes('\n')) resolve(text.slice(0, text.indexOf('\n')));
+    });
+    control.on('end', () => resolve(undefined)).on('error', () => resolve(undefined));
+    child.on('error', (error) =>
+      reject(
+        new LaminaError('ENOSERVER', `cannot run the native server: ${error.message}`, { cause: error }),
+      ),
+    );
+  });
+  const timer = new AbortController();
+  try {
+    return await Promise.race([read, setTimeout(READY_TIMEOUT_MS, undefined, { signal: timer.signal })]);
+  } finally {
+    timer.abort();
+  }
+}
+
+/** `failed step=STEP errno=N message` -> the error that a person reads. */
+function startError(line: string | undefined, job: ServerJob): LaminaError {
+  const match = /^failed step=(\S+) errno=(\d+) ?(.*)$/.exec(line ?? '');
+  if (match === null) {
+    const log = readFileSync(job.logFile, 'utf8').trim().split('\n').slice(-3).join(' / ');
+    return new LaminaError(
+      'EMOUNT',
+      `cannot mount ${job.mountpoint}: the server ended without a word${log === '' ? '' : `: ${log}`}`,
+      {
+        path: job.mountpoint,
+      },
+    );
+  }
+  const [, step, errno, message] = match as unknown as [string, string, string, string];
+  const meaning = STEPS[step] ?? { code: 'EMOUNT' as const, what: `the server failed at "${step}"` };
+  const code = errno === '1' && step === 'mount' ? 'EPERM' : meaning.code;
+  return new LaminaError(
+    code,
+    `cannot mount ${job.mountpoint}: ${meaning.what}: ${message} (errno ${errno})`,
+    {
+      path: job.mountpoint,
+      ...(meaning.hint === undefined ? {} : { hint: meaning.hint }),
+    },
+  );
+}

@@ -1,0 +1,139 @@
+/** Mounts an opened image at a directory: checks, records, starts a driver, starts the verifier. */
+import type { ChildProcess } from 'node:child_process';
+import { realpath, stat } from 'node:fs/promises';
+import { fromSystemError, LaminaError } from '../errors.js';
+import type { Cache } from '../store/cache.js';
+import type { ByteSource } from '../tar/source.js';
+import { startNative } from './drivers/native.js';
+import { startFuseNative } from './drivers/fuse-native.js';
+import type { DriverName, MountOptions } from './options.js';
+import { serverBinary } from './server-binary.js';
+import { isServed, mountedDirectories, MountTable } from './table.js';
+import type { MountRecord } from './table.js';
+import { resolveMountpoint, umount } from './umount.js';
+import { startVerifier, verifyLayers } from './verify.js';
+import type { VerifyLayer } from './verify.js';
+
+/** What mounting needs of an opened image; all descriptors are duplicated by the server, so it may be closed afterwards. */
+export interface MountImage {
+  name: string;
+  imageId: string;
+  platform: string;
+  tocPath: string;
+  sources: readonly ByteSource[];
+  cache: Cache;
+  unverified: readonly VerifyLayer[];
+}
+
+export interface Mounted {
+  record: MountRecord;
+  /** Ends when the mount does. */
+  process: ChildProcess;
+  /** Lets this process end while the mount goes on. */
+  release(): void;
+}
+
+/**
+ * @param driver undefined: the native server, or the portable driver where there is none (`warn` is told then)
+ * Raises ENOENT, ENOTDIR, EBUSY (something of ours is mounted there), ENOSERVER, EDRIVER, ENOFUSE, EMOUNT, EPERM, EDIGEST.
+ */
+export async function mountImage(
+  image: MountImage,
+  directory: string,
+  options: MountOptions,
+  driver: DriverName | undefined,
+  warn: (message: string) => void = () => {},
+): Promise<Mounted> {
+  const table = new MountTable();
+  const mountpoint = await freeMountpoint(directory, table);
+  if (options.verify === 'before') await verifyLayers(image.unverified, image.cache);
+  const id = table.idOf(mountpoint);
+  const record: MountRecord = {
+    id,
+    mountpoint,
+    image: image.name,
+    imageId: image.imageId,
+    platform: image.platform,
+    driver: driver ?? 'native',
+    pid: 0,
+    createdAt: new Date().toISOString(),
+    verify:
+      image.unverified.length === 0 || options.verify === 'before'
+        ? 'verified'
+        : options.verify === 'none'
+          ? 'unchecked'
+          : 'pending',
+  };
+  await table.write(record);
+  try {
+    const job = {
+      mountpoint,
+      tocPath: image.tocPath,
+      sources: image.sources,
+      fsname: fsnameOf(image.name),
+      options,
+      logFile: table.file(id, 'log'),
+      statsFile: table.file(id, 'stats'),
+      removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
+    };
+    const choice = chooseDriver(driver, warn);
+    record.driver = choice.driver;
+    const server =
+      choice.driver === 'native' ? await startNative(choice.binary, job) : await startFuseNative(job);
+    record.pid = server.pid;
+    await table.write(record);
+    if (record.verify === 'pending') startVerifier(image.unverified, image.cache, mountpoint, job.logFile);
+    return { record, process: server.process, release: () => server.process.unref() };
+  } catch (error) {
+    await table.remove(id);
+    throw error;
+  }
+}
+
+/** The directory as the kernel will name it. Mounts of ours whose server died are cleared away. */
+async function freeMountpoint(directory: string, table: MountTable): Promise<string> {
+  const stale = (await table.list()).filter(({ state }) => state === 'stale');
+  for (const { record } of stale) await umount(record.mountpoint, { lazy: true });
+  const unresolved = await resolveMountpoint(directory);
+  const type = mountedDirectories().get(unresolved);
+  if (type === 'fuse.lamina' || (type?.startsWith('fuse') && (await table.read(unresolved)) !== undefined)) {
+    if (await isServed({ mountpoint: unresolved, pid: 0 })) {
+      throw new LaminaError('EBUSY', `an image is already mounted on ${directory}`, {
+        path: directory,
+        hint: `Unmount it with: lamina umount ${directory}`,
+      });
+    }
+    await umount(unresolved, { lazy: true });
+  }
+  try {
+    const mountpoint = await realpath(directory);
+    if (!(await stat(mountpoint)).isDirectory()) {
+      throw new LaminaError('ENOTDIR', `${directory} is not a directory`, {
+        path: directory,
+        hint: 'Give a directory to mount on.',
+      });
+    }
+    return mountpoint;
+  } catch (error) {
+    throw fromSystemError(error, 'cannot mount on', directory);
+  }
+}
+
+function chooseDriver(
+  driver: DriverName | undefined,
+  warn: (message: string) => void,
+): { driver: 'native'; binary: string } | { driver: 'fuse-native' } {
+  if (driver === 'fuse-native') return { driver };
+  try {
+    return { driver: 'native', binary: serverBinary() };
+  } catch (error) {
+    if (driver === 'native' || !(error instanceof LaminaError)) throw error;
+    warn(`${error.message}; using the portable driver. ${error.hint}`);
+    return { driver: 'fuse-native' };
+  }
+}
+
+/** The kernel lists options separated by commas and fields by spaces: neither may stand in the name. */
+function fsnameOf(name: string): string {
+  return `lamina:${name.replace(/[^\x21-\x2b\x2d-\x5b\x5d-\x7e]/g, '_').slice(-200)}`;
+}

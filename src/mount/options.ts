@@ -1,0 +1,104 @@
+/** The options of `mount -o`, checked before anything is mounted. Words as in mount(8) where the meaning is the same. */
+import { LaminaError } from '../errors.js';
+
+/** What the server passes to the kernel: mount(8)'s words. `ro` is always on. */
+const KERNEL_OPTIONS = new Set([
+  'ro',
+  'suid',
+  'nosuid',
+  'dev',
+  'nodev',
+  'exec',
+  'noexec',
+  'atime',
+  'noatime',
+  'allow_other',
+]);
+/** How the image is verified: `background` (the default), `before` the mount is shown, or not at all. */
+const VERIFY_MODES = ['background', 'before', 'none'] as const;
+
+export type VerifyMode = (typeof VERIFY_MODES)[number];
+export type DriverName = 'native' | 'fuse-native';
+
+export interface MountOptions {
+  suid: boolean;
+  dev: boolean;
+  exec: boolean;
+  allowOther: boolean;
+  /** FUSE-over-io_uring where the kernel allows it. */
+  uring: boolean;
+  /** Server threads; 0 = one for each CPU. */
+  threads: number;
+  verify: VerifyMode;
+}
+
+/** Parses the values of all `-o` options; each may hold several, joined by commas. Raises EUSAGE, EROFS, EPERM. */
+export function parseMountOptions(
+  texts: readonly string[],
+  allowOther: boolean,
+  isRoot: boolean,
+): MountOptions {
+  const options: MountOptions = {
+    suid: false,
+    dev: false,
+    exec: true,
+    allowOther,
+    uring: true,
+    threads: 0,
+    verify: 'background',
+  };
+  for (const word of texts.flatMap((text) => text.split(',')).filter((text) => text !== '')) {
+    const [name, value] = splitOption(word);
+    if (name === 'rw')
+      throw new LaminaError('EROFS', 'an image cannot be mounted writable; mount option "rw"');
+    if (name === 'threads') options.threads = parseThreads(value);
+    else if (name === 'verify') options.verify = parseVerify(value);
+    else if (value !== undefined || !(KERNEL_OPTIONS.has(name) || name === 'no_uring')) {
+      throw new LaminaError('EUSAGE', `unknown mount option "${word}"`, {
+        hint: 'See: lamina mount --help.',
+      });
+    } else if (name === 'no_uring') options.uring = false;
+    else if (name === 'suid' || name === 'nosuid') options.suid = name === 'suid';
+    else if (name === 'dev' || name === 'nodev') options.dev = name === 'dev';
+    else if (name === 'exec' || name === 'noexec') options.exec = name === 'exec';
+    else if (name === 'allow_other') options.allowOther = true;
+  }
+  if ((options.suid || options.dev) && !isRoot) {
+    throw new LaminaError('EPERM', `only root may mount with "${options.suid ? 'suid' : 'dev'}"`);
+  }
+  return options;
+}
+
+/** The options as the native server takes them. */
+export function kernelOptions(options: MountOptions): string {
+  const words = ['ro', options.suid ? 'suid' : 'nosuid', options.dev ? 'dev' : 'nodev'];
+  if (!options.exec) words.push('noexec');
+  if (options.allowOther) words.push('allow_other');
+  return words.join(',');
+}
+
+function splitOption(word: string): [string, string | undefined] {
+  const at = word.indexOf('=');
+  return at < 0 ? [word, undefined] : [word.slice(0, at), word.slice(at + 1)];
+}
+
+function parseThreads(value: string | undefined): number {
+  const threads = Number(value);
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64) {
+    throw new LaminaError(
+      'EUSAGE',
+      `mount option "threads" needs a number from 1 to 64, not "${value ?? ''}"`,
+    );
+  }
+  return threads;
+}
+
+function parseVerify(value: string | undefined): VerifyMode {
+  const mode = VERIFY_MODES.find((known) => known === value);
+  if (mode === undefined)
+    throw new LaminaError(
+      'EUSAGE',
+      `mount option "verify" is one of ${VERIFY_MODES.join(', ')}, not "${value ?? ''}"`,
+    );
+  return mode;
+}

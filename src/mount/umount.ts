@@ -1,0 +1,101 @@
+/** Takes mounts down: umount2(2) as root, fusermount3 otherwise, both through `lamina-fuse umount`; and the portable way. */
+import { execFile } from 'node:child_process';
+import { realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { LaminaError } from '../errors.js';
+import { serverBinary } from './server-binary.js';
+import { isServed, mountedDirectories, MountTable } from './table.js';
+
+const run = promisify(execFile);
+
+export interface UmountOptions {
+  /** Detach now, end when the last open file is closed. */
+  lazy?: boolean;
+  /** Break the connection: open files fail from now on. */
+  force?: boolean;
+}
+
+/**
+ * Unmounts what Lamina mounted at `directory`, served or stale.
+ * Raises ENOTMOUNTED, EBUSY (files are open and neither lazy nor force was asked), EPERM.
+ */
+export async function umount(directory: string, options: UmountOptions = {}): Promise<void> {
+  const table = new MountTable();
+  const mountpoint = await resolveMountpoint(directory);
+  const record = await table.read(mountpoint);
+  const type = mountedDirectories().get(mountpoint);
+  if (type === undefined || !type.startsWith('fuse')) {
+    if (record !== undefined) await table.remove(record.id);
+    if (record?.verify === 'failed') return;
+    throw new LaminaError('ENOTMOUNTED', `${directory} is not mounted`, { path: directory });
+  }
+  if (record === undefined && type !== 'fuse.lamina') {
+    throw new LaminaError('ENOTMOUNTED', `${directory} is a mount of type ${type}, not Lamina's`, {
+      path: directory,
+    });
+  }
+  const isStale = !(await isServed(record ?? { mountpoint, pid: 0 }));
+  await unmountNow(mountpoint, { ...options, lazy: options.lazy === true || isStale });
+  if (record !== undefined) await untilGone(record.pid, options.lazy === true);
+  if (isStale && record !== undefined) await table.remove(record.id);
+}
+
+/** The mountpoint that a person means. Its last part is not resolved when it is a mount: a dead one answers ENOTCONN. */
+export async function resolveMountpoint(directory: string): Promise<string> {
+  const absolute = path.resolve(directory);
+  const parent = await realpath(path.dirname(absolute)).catch(() => path.dirname(absolute));
+  const unresolved = path.join(parent, path.basename(absolute));
+  if (mountedDirectories().has(unresolved)) return unresolved;
+  return realpath(absolute).catch(() => unresolved);
+}
+
+async function unmountNow(mountpoint: string, options: UmountOptions): Promise<void> {
+  const flags = [...(options.force ? ['--force'] : []), ...(options.lazy ? ['--lazy'] : [])];
+  const [command, args] = umountCommand(mountpoint, flags);
+  try {
+    await run(command, args);
+  } catch (error) {
+    const text = `${(error as { stderr?: string }).stderr ?? ''}`.trim() || (error as Error).message;
+    if (/EBUSY|busy/i.test(text)) {
+      throw new LaminaError('EBUSY', `${mountpoint} is in use`, {
+        path: mountpoint,
+        cause: error,
+        hint: 'Close the files and shells below it, or use --lazy.',
+      });
+    }
+    if (/EPERM|EACCES|permission|not permitted/i.test(text)) {
+      throw new LaminaError('EPERM', `may not unmount ${mountpoint}: ${text}`, {
+        path: mountpoint,
+        cause: error,
+      });
+    }
+    throw new LaminaError('EMOUNT', `cannot unmount ${mountpoint}: ${text}`, {
+      path: mountpoint,
+      cause: error,
+    });
+  }
+}
+
+/** Without a native server the system's own commands do. */
+function umountCommand(mountpoint: string, flags: string[]): [string, string[]] {
+  try {
+    return [serverBinary(), ['umount', ...flags, mountpoint]];
+  } catch {
+    const lazy = flags.length > 0;
+    if (process.getuid?.() === 0) return ['umount', [...(lazy ? ['-l'] : []), mountpoint]];
+    return ['fusermount', ['-u', ...(lazy ? ['-z'] : []), mountpoint]];
+  }
+}
+
+/** The server ends within moments of its mount; a lazy one when the last file is closed, which is not waited for. */
+async function untilGone(pid: number, lazy: boolean): Promise<void> {
+  for (let waitedMs = 0; pid > 0 && !lazy && waitedMs < 2000; waitedMs += 5) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
