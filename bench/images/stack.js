@@ -165,7 +165,7 @@ export function applicationStack(shape) {
       own.push(path);
     }
     const last = index === shape.layers.length - 1;
-    const files = last ? shape.entries - count(stack.visible()) : layer.files;
+    const files = last ? shape.entries - [...stack.visible()].length : layer.files;
     for (let i = 0; i < files; i++) {
       addFile(parents.length > 0 && random() < 0.2 ? pick(parents) : pick(own));
     }
@@ -180,10 +180,4 @@ function isVisible(stack, path) {
     if (node === undefined) return false;
   }
   return true;
-}
-
-function count(iterable) {
-  let total = 0;
-  for (const _ of iterable) total++;
-  return total;
 }

@@ -4,7 +4,7 @@
 //
 //   load stat DIR LIST               lstat of every path
 //   load negative DIR LIST           lstat of paths that are not there
-//   load find DIR                    walk by readdir; descends by the type that readdir gave, stats nothing else
+//   load walk DIR                    readdir of every directory; descends by the type that readdir gave, stats nothing else
 //   load read-all DIR LIST           open, read to the end, close
 //   load open-read-close DIR LIST N  N times: open, read up to 4 KiB, close, through the list round and round
 //   load first-read FILE             read to the end in 1 MiB pieces
@@ -108,7 +108,7 @@ static void read_file(const std::string &path, std::vector<char> &buffer, bool w
 
 int main(int argc, char **argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: load stat|negative|find|read-all|open-read-close|first-read|first-byte ...\n");
+    std::fprintf(stderr, "usage: load stat|negative|walk|read-all|open-read-close|first-read|first-byte ...\n");
     return 2;
   }
   std::string command = argv[1];
@@ -124,7 +124,7 @@ int main(int argc, char **argv) {
   double start = now();
   if (command == "stat") stat_all(paths);
   else if (command == "negative") stat_missing(paths);
-  else if (command == "find") walk(AT_FDCWD, ".");
+  else if (command == "walk") walk(AT_FDCWD, ".");
   else if (command == "read-all") {
     for (const std::string &path : paths) read_file(path, buffer, true);
   } else if (command == "open-read-close") {

@@ -1,0 +1,66 @@
+/** A subject mounted afresh for one measurement, and the load generators run on it. */
+import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { dropDentriesAndInodes, run } from './system.js';
+import { compiled } from './work.js';
+
+/** What every scenario is given: the work directory and what can be done in it. */
+export class Context {
+  #warm = new Set();
+
+  constructor(work) {
+    this.work = work;
+    this.loadProgram = compiled(work, 'load');
+    mkdirSync(join(work, 'mnt'), { recursive: true });
+  }
+
+  /** Mounts, drops dentries and inodes, calls `action(directory)`, unmounts whatever happens. */
+  async mounted(subject, image, action) {
+    this.warmSources(image);
+    const directory = mkdtempSync(join(this.work, 'mnt', 'm-'));
+    try {
+      const mount = subject.mount(image, directory, { work: this.work });
+      try {
+        dropDentriesAndInodes();
+        return await action(directory);
+      } finally {
+        mount.umount();
+      }
+    } finally {
+      rmdirSync(directory);
+    }
+  }
+
+  /** Runs bench/load/load.cc; -> { seconds, operations, bytes }. */
+  load(...args) {
+    return JSON.parse(run(this.loadProgram, args));
+  }
+
+  /** Reads everything that the subjects read from, once, so that no figure depends on the disk. */
+  warmSources(image) {
+    if (this.#warm.has(image.name)) return;
+    this.#warm.add(image.name);
+    run('sync', []);
+    const sources = [image.archive, image.plain, ...image.lowers, ...image.layerTars];
+    run('find', [...sources, '-type', 'f', '-exec', 'cat', '{}', '+'], { stdio: 'ignore' });
+  }
+}
+
+/**
+ * Two passes over a fresh mount, of which the first is cold and the second warm. `pass(directory)` gives
+ * { seconds, operations, bytes }; -> one measurement for each, in microseconds an operation or seconds as `unit` says.
+ */
+export async function coldAndWarm(context, subject, image, { metric, unit, first = 'cold', pass }) {
+  return context.mounted(subject, image, (directory) =>
+    [first, 'warm'].map((temperature) => {
+      const result = pass(directory);
+      return {
+        metric: `${metric}-${temperature}`,
+        image: image.name,
+        unit,
+        value: unit === 'us' ? (result.seconds / result.operations) * 1e6 : result.seconds,
+        check: `${result.operations} operations, ${result.bytes} bytes`,
+      };
+    }),
+  );
+}

@@ -1,0 +1,90 @@
+/** Where samples go: a table for a person at the end, and every raw sample, appended, to bench/results/SCENARIO.jsonl. */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { figure, median, spread } from './stats.js';
+import { PROJECT } from './work.js';
+
+/** What a figure depends on besides the code under test; holds no host names and no paths. */
+export function environment() {
+  const git = (...args) => execFileSync('git', args, { cwd: PROJECT, encoding: 'utf8' }).trim();
+  let commit;
+  try {
+    commit = git('rev-parse', '--short=12', 'HEAD');
+    if (git('status', '--porcelain', '--untracked-files=no', '--', 'src', 'native') !== '')
+      commit += '+changes';
+  } catch {
+    commit = 'unknown';
+  }
+  return {
+    date: new Date().toISOString(),
+    commit,
+    kernel: release(),
+    node: process.version,
+    cpus: cpus().length,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+  };
+}
+
+/** sample: { scenario, metric, image, subject, round, value, unit }. */
+export function record(samples, about) {
+  const directory = join(PROJECT, 'bench/results');
+  mkdirSync(directory, { recursive: true });
+  for (const sample of samples) {
+    appendFileSync(
+      join(directory, `${sample.scenario}.jsonl`),
+      `${JSON.stringify({ ...about, ...sample })}\n`,
+    );
+  }
+}
+
+/** One block a metric, one line a subject: median, spread, and the ratio to each of the two that we measure against. */
+export function table(samples) {
+  const lines = [];
+  const metrics = groupBy(samples, (sample) => `${sample.metric} (${sample.image})`);
+  for (const [metric, ofMetric] of metrics) {
+    const subjects = groupBy(ofMetric, (sample) => sample.subject);
+    const middle = (name) => {
+      const found = subjects.get(name);
+      return found === undefined ? undefined : median(found.map((sample) => sample.value));
+    };
+    const rows = [[metric, 'median', 'spread', '/overlayfs', '/fuse-overlayfs', 'rounds']];
+    for (const [subject, ofSubject] of subjects) {
+      const values = ofSubject.map((sample) => sample.value);
+      rows.push([
+        `  ${subject}`,
+        figure(median(values), ofSubject[0].unit),
+        `${(spread(values) * 100).toFixed(0)}%`,
+        ratio(median(values), middle('overlayfs')),
+        ratio(median(values), middle('fuse-overlayfs')),
+        String(values.length),
+      ]);
+    }
+    lines.push(...aligned(rows), '');
+  }
+  return lines.join('\n');
+}
+
+function ratio(value, base) {
+  return base === undefined ? '-' : (value / base).toFixed(2);
+}
+
+function aligned(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])))
+      .join('  '),
+  );
+}
+
+function groupBy(list, key) {
+  const groups = new Map();
+  for (const item of list) {
+    if (!groups.has(key(item))) groups.set(key(item), []);
+    groups.get(key(item)).push(item);
+  }
+  return groups;
+}

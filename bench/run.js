@@ -1,0 +1,131 @@
+/**
+ * `npm run bench -- [--only METRIC,...] [--subjects NAME,...] [--rounds N] [--work DIR] [--no-record]`
+ *
+ * Scenarios x subjects x rounds in one run, interleaved: each round visits every subject, starting with another one each
+ * time, so that what else the machine does hits all of them alike. Cold means a fresh mount and dropped dentries and
+ * inodes; the page cache of the sources (archive, unpacked layers) stays warm throughout. The load is made by another
+ * program. Raw samples are appended to bench/results. Linux and root.
+ */
+import { parseArgs } from 'node:util';
+import { Context } from './lib/passes.js';
+import { environment, record, table } from './lib/report.js';
+import { DEFAULT_WORK } from './lib/work.js';
+import { image } from './images/recipes.js';
+import { SCENARIOS } from './scenarios/index.js';
+import { ONLY_WHEN_NAMED, SUBJECTS } from './subjects/index.js';
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      subjects: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      work: { type: 'string', default: DEFAULT_WORK },
+      'no-record': { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1)
+    throw new Error(`--rounds: expected a number of rounds, got ${values.rounds}`);
+  return { ...values, rounds, only: split(values.only), subjects: split(values.subjects) };
+}
+
+const split = (list) => (list === undefined ? undefined : list.split(',').filter((word) => word !== ''));
+
+function refuseUnknown(names, known, what) {
+  const unknown = (names ?? []).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`no ${what} ${unknown.join(', ')}; there are ${known.join(', ')}`);
+}
+
+function chooseScenarios(only) {
+  refuseUnknown(
+    only,
+    SCENARIOS.flatMap((scenario) => [scenario.name, ...scenario.metrics]),
+    'scenario',
+  );
+  if (only === undefined) return SCENARIOS;
+  return SCENARIOS.filter((scenario) =>
+    [scenario.name, ...scenario.metrics].some((name) => only.includes(name)),
+  );
+}
+
+function chooseSubjects(names) {
+  refuseUnknown(
+    names,
+    SUBJECTS.map((subject) => subject.name),
+    'subject',
+  );
+  return SUBJECTS.filter((subject) => names?.includes(subject.name) ?? !ONLY_WHEN_NAMED.has(subject.name));
+}
+
+/** Subjects that can run; the others are named once with the reason. */
+function present(subjects, reported) {
+  return subjects.filter((subject) => {
+    const reason = subject.missing();
+    if (reason !== undefined && !reported.has(subject.name)) {
+      reported.add(subject.name);
+      process.stderr.write(`${subject.name} is left out: ${reason}\n`);
+    }
+    return reason === undefined;
+  });
+}
+
+/** All subjects must have done the same work: the same number of operations and bytes. */
+function checkSame(expected, measurement, subject) {
+  if (measurement.check === undefined) return;
+  const key = `${measurement.metric} ${measurement.image}`;
+  const before = expected.get(key);
+  if (before === undefined) expected.set(key, { check: measurement.check, subject });
+  else if (before.check !== measurement.check) {
+    throw new Error(`${key}: ${subject} did ${measurement.check}, ${before.subject} ${before.check}`);
+  }
+}
+
+async function main() {
+  const { only, subjects: names, rounds, work, 'no-record': quiet } = options();
+  if (process.platform !== 'linux' || process.getuid() !== 0)
+    throw new Error('the benches mount filesystems and drop caches: run them on Linux as root');
+  const context = new Context(work);
+  const scenarios = chooseScenarios(only);
+  const chosen = chooseSubjects(names);
+  const about = environment();
+  const samples = [];
+  const reported = new Set();
+  const expected = new Map();
+
+  for (let round = 0; round < rounds; round++) {
+    for (const scenario of scenarios) {
+      const subjects = present(scenario.subjects?.(chosen) ?? chosen, reported);
+      for (const name of scenario.images) {
+        const built = await image(work, name);
+        for (let i = 0; i < subjects.length; i++) {
+          const subject = subjects[(i + round) % subjects.length];
+          process.stderr.write(`round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`);
+          for (const measurement of await scenario.measure(context, subject, built)) {
+            checkSame(expected, measurement, subject.name);
+            const { metric, value, unit, image: of } = measurement;
+            samples.push({
+              scenario: scenario.name,
+              metric,
+              image: `${of}-v${built.version}`,
+              subject: subject.name,
+              round,
+              value,
+              unit,
+            });
+          }
+        }
+      }
+    }
+  }
+  if (!quiet) record(samples, about);
+  process.stdout.write(
+    `${about.date}  commit ${about.commit}  Linux ${about.kernel}  Node ${about.node}  ${about.cpus} CPUs\n\n`,
+  );
+  process.stdout.write(`${table(samples)}\n`);
+}
+
+main().catch((error) => {
+  process.stderr.write(`bench: ${error.message}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,31 @@
+/**
+ * What is measured, in the order in which it runs. A scenario is { name, metrics, images: names, subjects?(chosen),
+ * measure(context, subject, image) -> [{ metric, image, unit, value, check? }] }; lower values are better in all of them.
+ */
+import { depth } from './depth.js';
+import { find } from './find.js';
+import { firstRead } from './first-read.js';
+import { lsLR } from './ls-lr.js';
+import { memory } from './memory.js';
+import { mountCached } from './mount-cached.js';
+import { mountCold } from './mount-cold.js';
+import { negative } from './negative.js';
+import { openReadClose } from './open-read-close.js';
+import { readAll } from './read-all.js';
+import { stat } from './stat.js';
+import { walk } from './walk.js';
+
+export const SCENARIOS = [
+  stat,
+  find,
+  walk,
+  lsLR,
+  negative,
+  readAll,
+  openReadClose,
+  firstRead,
+  depth,
+  mountCold,
+  mountCached,
+  memory,
+];
