@@ -10,8 +10,8 @@ import { scanTar } from '../tar/scan.js';
 import type { TarEntry, TarLimits } from '../tar/scan.js';
 import type { ByteSource } from '../tar/source.js';
 import type { DirNode, Extent, LayerToc, TocLayer, TreeNode } from './tree.js';
-import { HOLE, implicitDir, isDir } from './tree.js';
-import { AUFS_LINKS, entryMeaning } from './whiteout.js';
+import { addsAnything, HOLE, implicitDir, isDir } from './tree.js';
+import { AUFS_LINKS, bareName, entryMeaning } from './whiteout.js';
 
 /** As Linux: path_resolution(7). */
 const MAX_SYMLINKS = 40;
@@ -34,12 +34,16 @@ class LayerBuilder {
   readonly #links: { node: TreeNode; path: ByteString[] }[] = [];
   /** AUFS's hard-linked files, by path: reached by links only. */
   readonly #aufsFiles = new Map<ByteString, TreeNode>();
-  /** The directory of the entry before, which most entries share; undefined when the tree below it may have changed. */
-  #lastParent: { path: ByteString; dir: DirNode } | undefined;
+  /**
+   * The directory of the entry before, which most entries share, and what stands before the name there. undefined when the
+   * tree may have changed so that the same text leads elsewhere.
+   */
+  #previous: { prefix: ByteString; parent: DirNode } | undefined;
 
   constructor(private readonly layerName: string) {}
 
   add(entry: TarEntry): void {
+    if (this.#addBesidePrevious(entry)) return;
     const path = this.#splitPath(entry.name, entry);
     const meaning = this.#inContext(entry, () => entryMeaning(path));
     const name = path.at(-1);
@@ -49,6 +53,10 @@ class LayerBuilder {
       return;
     }
     const parent = this.#parentOf(path, entry);
+    this.#previous = {
+      prefix: entry.name.slice(0, entry.name.lastIndexOf('/', entry.name.length - 2) + 1),
+      parent,
+    };
     if (meaning.kind === 'opaque') parent.opaque = true;
     else if (meaning.kind === 'whiteout') this.#whiteouts.push({ parent, name: meaning.name });
     else this.#put(parent, name, entry);
@@ -59,8 +67,8 @@ class LayerBuilder {
     for (const { parent, name } of this.#whiteouts) {
       const own = parent.children.get(name);
       // A layer's own entry stays beside its whiteout. If it is a directory, it is a new one: nothing of the lower
-      // one shows through it, neither entries nor attributes.
-      if (own === undefined) {
+      // one shows through it, neither entries nor attributes. One that only hides is not there at all.
+      if (own === undefined || (isDir(own) && own.implicit && !addsAnything(own))) {
         parent.children.set(name, {
           ...implicitDir(),
           type: 'whiteout',
@@ -73,6 +81,24 @@ class LayerBuilder {
       }
     }
     return this.#root;
+  }
+
+  /** The short way for most entries: an ordinary name in the directory that the entry before was in. */
+  #addBesidePrevious(entry: TarEntry): boolean {
+    const { name: path } = entry;
+    const end = path.endsWith('/') ? path.length - 1 : path.length;
+    const start = path.lastIndexOf('/', end - 1) + 1;
+    if (
+      this.#previous === undefined ||
+      start !== this.#previous.prefix.length ||
+      !path.startsWith(this.#previous.prefix)
+    )
+      return false;
+    const name = path.slice(start, end);
+    if (name === '' || name.startsWith('.') || name.length > MAX_NAME_BYTES || name.includes('\0'))
+      return false;
+    this.#put(this.#previous.parent, name, entry);
+    return true;
   }
 
   #describeRoot(entry: TarEntry): void {
@@ -90,7 +116,7 @@ class LayerBuilder {
       return;
     }
     const node = entry.type === 'link' ? this.#linked(entry) : nodeOf(entry);
-    if (isDir(existing)) this.#lastParent = undefined;
+    if (isDir(existing) || existing?.type === 'symlink') this.#previous = undefined;
     parent.children.set(name, node);
   }
 
@@ -104,8 +130,11 @@ class LayerBuilder {
         entry,
         `is a hard link to the directory "${displayBytes(entry.linkName)}"`,
       );
-    if (target !== undefined) return target;
-    const node: TreeNode = { ...nodeOf(entry), type: 'link', target: path.join('/') };
+    if (target !== undefined) {
+      target.shared = true;
+      return target;
+    }
+    const node: TreeNode = { ...nodeOf(entry), type: 'link', target: path.join('/'), shared: true };
     this.#links.push({ node, path });
     return node;
   }
@@ -120,6 +149,7 @@ class LayerBuilder {
         `${this.layerName}: a hard link leads to the directory "${displayBytes(node.target)}"`,
       );
     }
+    target.shared = true;
     replaceNode(this.#root, node, target);
   }
 
@@ -139,8 +169,6 @@ class LayerBuilder {
    * is followed inside the layer, as extraction into an empty root does; anything else in the way gives way.
    */
   #parentOf(path: readonly ByteString[], entry: TarEntry): DirNode {
-    const key = path.slice(0, -1).join('/');
-    if (this.#lastParent?.path === key) return this.#lastParent.dir;
     let dir: DirNode = this.#root;
     const ancestors: DirNode[] = [];
     const ahead = path.slice(0, -1).reverse();
@@ -170,7 +198,6 @@ class LayerBuilder {
       ancestors.push(dir);
       dir = child as DirNode;
     }
-    this.#lastParent = symlinks === 0 ? { path: key, dir } : undefined;
     return dir;
   }
 
@@ -183,7 +210,7 @@ class LayerBuilder {
         if (names.pop() === undefined) throw this.#error('EBADPATH', entry, 'leads out of the root');
         continue;
       }
-      if (name.length > MAX_NAME_BYTES)
+      if (bareName(name).length > MAX_NAME_BYTES)
         throw this.#error(
           'EBADPATH',
           entry,
@@ -237,7 +264,8 @@ function nodeOf(entry: TarEntry): TreeNode {
   const isDevice = entry.type === 'char' || entry.type === 'block';
   return {
     type: entry.type,
-    mode: entry.mode,
+    // Linux knows no permission bits of symbolic links: symlink(7). Tars made elsewhere carry some.
+    mode: entry.type === 'symlink' ? 0o777 : entry.mode,
     uid: entry.uid,
     gid: entry.gid,
     mtimeSec: entry.mtimeSec,
@@ -250,6 +278,7 @@ function nodeOf(entry: TarEntry): TreeNode {
     rdevMajor: isDevice ? entry.devMajor : 0,
     rdevMinor: isDevice ? entry.devMinor : 0,
     children: undefined,
+    shared: false,
     opaque: false,
     implicit: false,
   };

@@ -48,6 +48,8 @@ export interface TreeNode {
   rdevMinor: number;
   /** dir: children by name. undefined for all else. */
   children: Map<ByteString, TreeNode> | undefined;
+  /** The node may stand under several names (hard links). Never true of a directory. */
+  shared: boolean;
   /** dir in a layer tree: nothing of the lower layers shows through. */
   opaque: boolean;
   /** dir in a layer tree: the layer has entries below it but does not describe it; lower attributes stay. */
@@ -81,9 +83,18 @@ export function implicitDir(): DirNode {
     rdevMajor: 0,
     rdevMinor: 0,
     children: new Map(),
+    shared: false,
     opaque: false,
     implicit: true,
   } as DirNode;
+}
+
+/** Whether a directory of a layer tree holds more than whiteouts and directories that only lead to whiteouts. */
+export function addsAnything(dir: DirNode): boolean {
+  for (const child of dir.children.values()) {
+    if (isDir(child) ? !child.implicit || addsAnything(child) : child.type !== 'whiteout') return true;
+  }
+  return false;
 }
 
 /** The layers of an image, bottom to top, as one TOC file names them. */

@@ -12,6 +12,11 @@ const OPAQUE = '.wh..wh..opq';
 /** Where AUFS kept files that were hard-linked between directories; links in old layers point below it. */
 export const AUFS_LINKS = '.wh..wh.plnk';
 
+/** The name that an entry shows or hides, which a filesystem could hold: `.wh.` does not count towards its length. */
+export function bareName(name: ByteString): ByteString {
+  return name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name;
+}
+
 export type EntryMeaning =
   | { kind: 'plain' }
   /** The directory that holds it shows nothing of the lower layers. */

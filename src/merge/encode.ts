@@ -4,7 +4,6 @@
  */
 import xxhash from 'xxhash-wasm';
 import type { ByteString } from '../bytes.js';
-import { compareBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import type { DirNode, Extent, LayerToc, MergedToc, TocLayer, TreeNode, Xattrs } from '../layer/tree.js';
 import { isDir } from '../layer/tree.js';
@@ -54,23 +53,32 @@ export async function encodeToc(toc: LayerToc | MergedToc): Promise<Buffer> {
 /** Every node with its place in the tables, in ino order. */
 interface Numbered {
   nodes: TreeNode[];
-  inoOf: Map<TreeNode, number>;
-  /** By ino - 1; meaningful for directories. */
-  parents: number[];
-  /** Directories in the order their dirents are stored, with their sorted names. */
-  dirs: { ino: number; names: ByteString[]; firstDirent: number }[];
-  direntCount: number;
   nlinks: number[];
+  /** By ino - 1; 0 for all but directories. */
+  parents: number[];
+  /** Directories in the order in which their dirents are stored. */
+  dirs: NumberedDir[];
+  direntCount: number;
+  /** Inos of the nodes that may stand under several names. */
+  sharedInos: Map<TreeNode, number>;
+}
+
+interface NumberedDir {
+  ino: number;
+  firstDirent: number;
+  /** Sorted; `inos` says where each leads. */
+  names: ByteString[];
+  inos: number[];
 }
 
 function numberNodes(root: DirNode): Numbered {
   const numbered: Numbered = {
     nodes: [root],
-    inoOf: new Map([[root as TreeNode, 1]]),
+    nlinks: [2],
     parents: [1],
     dirs: [],
     direntCount: 0,
-    nlinks: [2],
+    sharedInos: new Map(),
   };
   numberChildren(root, 1, 0, numbered);
   return numbered;
@@ -78,26 +86,37 @@ function numberNodes(root: DirNode): Numbered {
 
 function numberChildren(dir: DirNode, ino: number, depth: number, out: Numbered): void {
   if (depth > MAX_DEPTH) throw new LaminaError('ELIMIT', `the tree is deeper than ${MAX_DEPTH} directories`);
-  const names = [...dir.children.keys()].sort(compareBytes);
-  out.dirs.push({ ino, names, firstDirent: out.direntCount });
+  // Code units of a ByteString are its bytes, so the default order is that of memcmp.
+  const names = [...dir.children.keys()].sort();
+  const inos = new Array<number>(names.length);
+  out.dirs.push({ ino, firstDirent: out.direntCount, names, inos });
   out.direntCount += names.length;
-  for (const name of names) {
-    const child = dir.children.get(name)!;
-    const known = out.inoOf.get(child);
-    if (known !== undefined) {
-      out.nlinks[known - 1]!++;
-      continue;
-    }
-    out.nodes.push(child);
-    out.inoOf.set(child, out.nodes.length);
-    out.parents.push(isDir(child) ? ino : 0);
-    out.nlinks.push(isDir(child) ? 2 : 1);
-    if (isDir(child)) out.nlinks[ino - 1]!++;
+  const firstNew = out.nodes.length;
+  names.forEach((name, index) => (inos[index] = numberNode(dir.children.get(name)!, ino, out)));
+  const afterNew = out.nodes.length;
+  for (let index = firstNew; index < afterNew; index++) {
+    const child = out.nodes[index];
+    if (isDir(child)) numberChildren(child, index + 1, depth + 1, out);
   }
-  for (const name of names) {
-    const child = dir.children.get(name)!;
-    if (isDir(child)) numberChildren(child, out.inoOf.get(child)!, depth + 1, out);
+}
+
+function numberNode(node: TreeNode, parentIno: number, out: Numbered): number {
+  const known = node.shared ? out.sharedInos.get(node) : undefined;
+  if (known !== undefined) {
+    out.nlinks[known - 1]!++;
+    return known;
   }
+  const ino = out.nodes.push(node);
+  if (isDir(node)) {
+    out.nlinks.push(2);
+    out.parents.push(parentIno);
+    out.nlinks[parentIno - 1]!++;
+  } else {
+    out.nlinks.push(1);
+    out.parents.push(0);
+    if (node.shared) out.sharedInos.set(node, ino);
+  }
+  return ino;
 }
 
 /** Names and texts, each stored once, with the hash of the names. */
@@ -142,14 +161,13 @@ function encodeDirents(numbered: Numbered, strings: StringTable): Buffer {
   const dirents = Buffer.alloc(numbered.direntCount * 16);
   const view = new DataView(dirents.buffer, dirents.byteOffset, dirents.byteLength);
   let at = 0;
-  for (const { ino, names } of numbered.dirs) {
-    const dir = numbered.nodes[ino - 1] as DirNode;
-    for (const name of names) {
-      const child = dir.children.get(name)!;
-      view.setUint32(at, numbered.inoOf.get(child)!, true);
+  for (const { names, inos } of numbered.dirs) {
+    for (const [index, name] of names.entries()) {
+      const ino = inos[index]!;
+      view.setUint32(at, ino, true);
       view.setUint32(at + 4, strings.offset(name), true);
       view.setUint16(at + 8, name.length, true);
-      view.setUint8(at + 10, direntType(child.type));
+      view.setUint8(at + 10, direntType(numbered.nodes[ino - 1]!.type));
       view.setUint32(at + 12, strings.nameHash(name), true);
       at += 16;
     }

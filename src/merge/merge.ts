@@ -6,8 +6,8 @@
 import type { ByteString } from '../bytes.js';
 import { displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
-import type { DirNode, LayerToc, MergedToc, TreeNode } from '../layer/tree.js';
-import { HOLE, implicitDir, isDir } from '../layer/tree.js';
+import type { DirNode, Extent, LayerToc, MergedToc, TreeNode } from '../layer/tree.js';
+import { addsAnything, HOLE, implicitDir, isDir } from '../layer/tree.js';
 
 /** As Linux: path_resolution(7). */
 const MAX_SYMLINKS = 40;
@@ -24,7 +24,7 @@ export function mergeLayers(layers: readonly LayerToc[]): MergedToc {
 }
 
 class LayerApplication {
-  /** A node of the layer -> its one copy, however many names it has. */
+  /** A shared node of the layer -> its one copy, however many names it has. */
   readonly #copies: Map<TreeNode, TreeNode>;
 
   constructor(
@@ -70,25 +70,17 @@ class LayerApplication {
   }
 
   #copy(node: TreeNode): TreeNode {
-    let copy = this.#copies.get(node);
-    if (copy === undefined) {
-      copy = { ...node, layer: this.index };
-      if (node.extents.length > 0) {
-        copy.extents = node.extents.map((extent) =>
-          extent.source === HOLE ? extent : { ...extent, source: this.index },
-        );
-      }
-      this.#copies.set(node, copy);
-    }
+    const known = node.shared ? this.#copies.get(node) : undefined;
+    if (known !== undefined) return known;
+    const copy: TreeNode = { ...node, layer: this.index };
+    if (node.extents.length > 0) copy.extents = node.extents.map((extent) => atSource(extent, this.index));
+    if (node.shared) this.#copies.set(node, copy);
     return copy;
   }
 }
 
-function addsAnything(dir: DirNode): boolean {
-  for (const child of dir.children.values()) {
-    if (isDir(child) ? !child.implicit || addsAnything(child) : child.type !== 'whiteout') return true;
-  }
-  return false;
+function atSource({ logical, length, source, offset }: Extent, layer: number): Extent {
+  return { logical, length, source: source === HOLE ? HOLE : layer, offset };
 }
 
 /** The layer's links to files of lower layers -> those files, looked up before the layer changes anything. */
@@ -109,6 +101,7 @@ function resolveLinks(layer: LayerToc, lower: DirNode, index: number): Map<TreeN
             },
           );
         }
+        target.shared = true;
         resolved.set(node, target);
       }
     }

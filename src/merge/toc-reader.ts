@@ -319,12 +319,13 @@ function decodeNode(toc: TocReader, ino: number, known: Map<number, TreeNode>, d
     return shared;
   }
   if (depth > MAX_DEPTH) throw new LaminaError('EBADTOC', `the tree is deeper than ${MAX_DEPTH} directories`);
-  const { ino: _ino, nlink: _nlink, parent: _parent, ...attributes } = toc.inode(ino);
+  const { ino: _ino, nlink, parent: _parent, ...attributes } = toc.inode(ino);
   const isDirectory = attributes.type === 'dir';
   const node: TreeNode = {
     ...attributes,
     extents: toc.extents(ino),
     children: isDirectory ? new Map() : undefined,
+    shared: nlink > 1 && !isDirectory,
   };
   known.set(ino, node);
   if (isDirectory) {
