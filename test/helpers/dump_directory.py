@@ -117,17 +117,23 @@ class Dump:
                     os.close(child)
 
 
-def main():
+def dump_directory(root, nlink=True, skip_vanished=False):
+    """The dump of the tree at `root` as text. Leaves the working directory somewhere below it."""
     sys.setrecursionlimit(20000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    root = os.fsencode(sys.argv[1])
-    dump = Dump('--no-nlink' not in sys.argv[2:], '--skip-vanished' in sys.argv[2:])
+    dump = Dump(nlink, skip_vanished)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    os.fchdir(fd)
-    dump.line(b'.', b'/')
-    dump.walk(fd, b'')
-    sys.stdout.write('\n'.join(dump.lines) + '\n')
+    try:
+        os.fchdir(fd)
+        dump.line(b'.', b'/')
+        dump.walk(fd, b'')
+    finally:
+        os.close(fd)
+    return '\n'.join(dump.lines) + '\n'
 
 
-main()
+if __name__ == '__main__':
+    flags = sys.argv[2:]
+    sys.stdout.write(
+        dump_directory(os.fsencode(sys.argv[1]), '--no-nlink' not in flags, '--skip-vanished' in flags))

@@ -29,6 +29,10 @@ def split_path(path):
     return tuple(names)
 
 
+class Undefined(Exception):
+    """The rules leave open what the stack means."""
+
+
 class Attributes:
     def __init__(self, entry=None):
         entry = entry or {'kind': 'dir', 'mtime': [0, 0]}
@@ -85,7 +89,7 @@ def sort_entries(layer):
     whiteouts, opaques, own = [], [], []
     for entry in layer:
         if entry['kind'] == 'raw':
-            raise SystemExit('raw entries cannot be unpacked')
+            raise Undefined('raw entries cannot be unpacked')
         path = split_path(entry['path'])
         if entry['kind'] == 'whiteout':
             whiteouts.append(path)
@@ -113,31 +117,41 @@ class LowerUnpacker:
         self.trees = []  # upper first
 
     def lookup(self, path):
-        """What the layers so far show at `path`: nodes, upper first; several where directories merge."""
+        """What the layers show at `path`: nodes, upper first; several where directories merge."""
         here = list(self.trees)
         for name in path:
-            found = []
-            for directory in here:
-                child = directory.children.get(name)
-                if child is None:
-                    if directory.opaque:
-                        break
-                    continue
+            here = self.step(here, name)
+        return here
+
+    def below(self, path):
+        """What the uppermost layer, which has a directory at `path`, finds there below itself."""
+        if path == ():
+            return self.trees[1:]
+        return self.step(self.lookup(path[:-1])[1:], path[-1])
+
+    @staticmethod
+    def step(directories, name):
+        """The children `name` of merged directories."""
+        found = []
+        for directory in directories:
+            if directory.kind != 'dir':
+                break
+            child = directory.children.get(name)
+            if child is not None:
                 if child.kind == 'hidden' or (child.kind != 'dir' and found):
                     break
                 found.append(child)
-                if child.kind != 'dir' or child.opaque or directory.opaque:
+                if child.kind != 'dir' or child.opaque:
                     break
-            here = found
-            if not here or (here[0].kind != 'dir' and name is not path[-1]):
+            if directory.opaque:
                 break
-        return here
+        return found
 
     def parent(self, tree, path):
         for name in path[:-1]:
             child = tree.children.setdefault(name, Node('dir'))
             if child.kind != 'dir':
-                raise SystemExit('undefined: %r lies below an entry of its own layer' % (path,))
+                raise Undefined('undefined: %r lies below an entry of its own layer' % (path,))
             tree = child
         return tree
 
@@ -146,21 +160,21 @@ class LowerUnpacker:
         tree = Node('dir')
         for path, entry in own:
             self.put(tree, path, entry)
-        for path in whiteouts:
+        for path in opaques:
+            self.parent(tree, path + (b'.',)).opaque = True
+        for path in sorted(whiteouts, key=len, reverse=True):  # what lies below a whiteout may be hidden as well
             children = self.parent(tree, path).children
             node = children.setdefault(path[-1], Node('hidden'))
             if node.kind == 'dir':
                 node.opaque = True
                 node.fresh = node.entry is None
-        for path in opaques:
-            self.parent(tree, path + (b'.',)).opaque = True
         index = len(self.trees)
+        self.trees.insert(0, tree)
         self.prune(tree, ())
         place = os.path.join(self.root, b'%d' % index)
         os.mkdir(place)
         os.chdir(place)
         self.fill(tree, (), place)
-        self.trees.insert(0, tree)
 
     def put(self, tree, path, entry):
         if path == ():
@@ -184,7 +198,7 @@ class LowerUnpacker:
         if node is None:
             node = next(iter(self.lookup(path)), None)
         if node is None or node.kind == 'dir':
-            raise SystemExit('undefined: hard link to %r' % (path,))
+            raise Undefined('undefined: hard link to %r' % (path,))
         return node
 
     def prune(self, directory, path):
@@ -195,7 +209,7 @@ class LowerUnpacker:
             self.prune(child, path + (name,))
             if child.entry is not None or any(c.kind != 'hidden' for c in child.children.values()):
                 continue
-            below = self.lookup(path + (name,))
+            below = self.below(path + (name,))
             if child.fresh:
                 directory.children[name] = Node('hidden')
             elif not below or below[0].kind != 'dir':
@@ -205,10 +219,9 @@ class LowerUnpacker:
         if directory.entry is not None:
             return Attributes(directory.entry)
         if not directory.fresh:
-            for below in self.lookup(path):
-                if below.kind == 'dir':
-                    return below.attributes
-                break
+            below = self.below(path)
+            if below and below[0].kind == 'dir':
+                return below[0].attributes
         return Attributes()
 
     def fill(self, directory, path, place):
@@ -314,18 +327,20 @@ class FlatUnpacker:
             self.directories[path].apply(self.at(path))
 
 
-def main():
+def unpack(mode, root, stack):
+    """-> the directories to mount, uppermost first"""
+    root = os.path.abspath(root)
     os.umask(0)
     sys.setrecursionlimit(20000)
-    mode, root = sys.argv[1], os.fsencode(os.path.abspath(sys.argv[2]))
     os.makedirs(root, exist_ok=True)
     unpacker = LowerUnpacker(root) if mode == 'lowers' else FlatUnpacker(root)
-    for layer in json.load(sys.stdin):
+    for layer in stack:
         unpacker.add(layer)
-    if mode == 'flat':
-        unpacker.finish()
-    else:
-        print('\n'.join(os.fsdecode(place) for place in unpacker.to_mount()))
+    if mode == 'lowers':
+        return unpacker.to_mount()
+    unpacker.finish()
+    return [root]
 
 
-main()
+if __name__ == '__main__':
+    print('\n'.join(os.fsdecode(place) for place in unpack(sys.argv[1], os.fsencode(sys.argv[2]), json.load(sys.stdin))))
