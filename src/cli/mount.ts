@@ -39,19 +39,13 @@ threads=N          server threads (default one for each CPU)
 no_uring           do not use FUSE-over-io_uring`;
 
 async function run(name: string, directory: string, flags: Flags): Promise<void> {
-  const [
-    { openImage, parseSize },
-    { mountImage },
-    { parseMountOptions },
-    { createProgress },
-    { formatPlatform },
-  ] = await Promise.all([
-    import('../image/open.js'),
-    import('../mount/mount.js'),
-    import('../mount/options.js'),
-    import('./progress.js'),
-    import('../oci/platform.js'),
-  ]);
+  const [{ openImage, parseSize }, { mountOpened }, { parseMountOptions }, { createProgress }] =
+    await Promise.all([
+      import('../image/open.js'),
+      import('../image/mount.js'),
+      import('../mount/options.js'),
+      import('./progress.js'),
+    ]);
   const driver = parseDriver(flags.driver);
   const options = parseMountOptions(flags.options, flags.allowOther === true, process.getuid?.() === 0);
   const progress = createProgress('Decompressing');
@@ -63,21 +57,8 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     onProgress: progress.update,
   }).finally(() => progress.finish());
   try {
-    const mounted = await mountImage(
-      {
-        name,
-        imageId: image.archived.imageId,
-        platform: formatPlatform(image.archived.platform),
-        tocPath: image.tocPath,
-        sources: image.sources,
-        cache: image.cache,
-        unverified: await image.unverified(),
-      },
-      directory,
-      options,
-      driver,
-      (message) => process.stderr.write(`lamina: warning: ${message}\n`),
-    );
+    const warn = (message: string): void => void process.stderr.write(`lamina: warning: ${message}\n`);
+    const mounted = await mountOpened(image, directory, options, driver, warn);
     if (flags.foreground === true) await foreground(mounted.process, mounted.record.mountpoint);
     else mounted.release();
   } finally {
