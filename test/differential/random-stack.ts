@@ -156,7 +156,8 @@ class LayerGenerator {
 
   #opaque(): Entry | undefined {
     const directories = [...this.lower].filter(([, kind]) => kind === 'dir').map(([path]) => path);
-    const path = directories.length > 0 ? this.#pick(directories) : this.next() < 0.1 ? '' : this.#path();
+    const known = directories.length > 0 && this.next() < 0.9;
+    const path = this.next() < 0.05 ? '' : known ? this.#pick(directories) : this.#path();
     if ([...parentsOf(path), path].some((parent) => this.#blocked(parent))) return undefined;
     this.#opaques.add(path);
     return opaque(path);

@@ -118,7 +118,11 @@ class LowerUnpacker:
 
     def lookup(self, path):
         """What the layers show at `path`: nodes, upper first; several where directories merge."""
-        here = list(self.trees)
+        here = []
+        for tree in self.trees:
+            here.append(tree)
+            if tree.opaque:
+                break
         for name in path:
             here = self.step(here, name)
         return here
