@@ -1,0 +1,115 @@
+/**
+ * Starts the portable driver: a Node process that serves the merged TOC through the package `fuse-native`, for hosts where
+ * `lamina-fuse` cannot run. What crosses: inherited descriptors and one JSON argument (fuse-native-server.ts, ServerOrder); one message comes back.
+ * What it cannot do is listed in fuse-native-limits.ts.
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { LaminaError } from '../../errors.js';
+import type { ErrorCode } from '../../errors.js';
+import { kernelOptions } from '../options.js';
+import type { ServerAnswer, ServerOrder } from './fuse-native-server.js';
+import type { RunningServer, ServerJob } from './native.js';
+
+const READY_TIMEOUT_MS = 30_000;
+/** Descriptors 0-2 are the standard ones and 3 is the IPC channel; the first of ours. */
+const FIRST_FD = 4;
+
+/** What a failed step means to a person. */
+const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = {
+  load: {
+    code: 'EDRIVER',
+    what: 'the portable driver needs the package fuse-native, which cannot be loaded',
+    hint: 'Install it (npm install fuse-native; it has to be built where it has no prebuilt binary), or use --driver native.',
+  },
+  toc: { code: 'EBADTOC', what: 'the portable driver refused the TOC' },
+  'fuse-device': {
+    code: 'ENOFUSE',
+    what: 'cannot open /dev/fuse',
+    hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
+  },
+  mount: {
+    code: 'EDRIVER',
+    what: 'libfuse 2.9 cannot mount',
+    hint: 'Without root it needs a command "fusermount" (package fuse3 or fuse); see also --driver native.',
+  },
+};
+
+/** Starts a server for `job`, detached from the terminal. Raises EDRIVER, ENOFUSE, EBADTOC, EMOUNT; nothing is mounted then. */
+export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
+  if (process.platform !== 'linux') {
+    throw new LaminaError('EDRIVER', `the portable driver serves Linux only, not ${process.platform}`, {
+      hint: 'Read the image without a mount: lamina fs --help.',
+    });
+  }
+  const tocFd = openSync(job.tocPath, 'r');
+  const logFd = openSync(job.logFile, 'w', 0o600);
+  try {
+    const files = [...new Set(job.sources.map(({ fd }) => fd))];
+    const order: ServerOrder = {
+      mountpoint: job.mountpoint,
+      tocFd: FIRST_FD,
+      tocName: job.tocPath,
+      sources: job.sources.map(({ fd, offset, sizeBytes, name }) => ({
+        fd: FIRST_FD + 1 + files.indexOf(fd),
+        offset,
+        sizeBytes,
+        name,
+      })),
+      options: kernelOptions(job.options).split(','),
+      fsname: job.fsname,
+      removeAtEnd: [...job.removeAtEnd],
+    };
+    const server = fileURLToPath(new URL('./fuse-native-server.js', import.meta.url));
+    const child = spawn(process.execPath, [server, JSON.stringify(order)], {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', 'ignore', logFd, 'ipc', tocFd, ...files],
+    });
+    const answer = await firstAnswer(child);
+    if (child.connected) child.disconnect();
+    if (answer?.ready) return { pid: child.pid!, process: child };
+    child.kill('SIGKILL');
+    throw startError(answer, job);
+  } finally {
+    closeSync(tocFd);
+    closeSync(logFd);
+  }
+}
+
+/** undefined when the server ended, or kept silent, without one. */
+async function firstAnswer(child: ChildProcess): Promise<ServerAnswer | undefined> {
+  const answered = new Promise<ServerAnswer | undefined>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as ServerAnswer));
+    child.once('exit', () => resolve(undefined));
+    child.once('error', (error) =>
+      reject(
+        new LaminaError('EDRIVER', `cannot run the portable driver: ${error.message}`, { cause: error }),
+      ),
+    );
+  });
+  const timer = new AbortController();
+  try {
+    return await Promise.race([answered, setTimeout(READY_TIMEOUT_MS, undefined, { signal: timer.signal })]);
+  } finally {
+    timer.abort();
+  }
+}
+
+function startError(answer: ServerAnswer | undefined, job: ServerJob): LaminaError {
+  const log = readFileSync(job.logFile, 'utf8').trim().split('\n').slice(-3).join(' / ');
+  const printed = log === '' ? '' : ` (${log})`;
+  const failed = answer === undefined || answer.ready ? undefined : answer;
+  const meaning = STEPS[failed?.step ?? ''] ?? { code: 'EMOUNT', what: 'the portable driver failed' };
+  return new LaminaError(
+    meaning.code,
+    `cannot mount ${job.mountpoint}: ${meaning.what}: ${failed?.message ?? 'it ended without a word'}${printed}`,
+    {
+      path: job.mountpoint,
+      ...(meaning.hint === undefined ? {} : { hint: meaning.hint }),
+    },
+  );
+}
