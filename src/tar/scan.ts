@@ -116,7 +116,7 @@ class Scanner {
     for (;;) {
       const position = this.#position;
       const left = this.#source.sizeBytes - position;
-      // The padding of the last entry may be missing, as Go and GNU tar allow.
+      // The padding of the last entry may be missing: umoci writes layers so, and Go and GNU tar allow it.
       if (left <= 0) return this.#end();
       if (left < BLOCK) throw this.#bad('the archive is cut short inside a header', position);
       const at = window.header(position);
@@ -142,6 +142,8 @@ class Scanner {
         case 'V':
           // A volume label names the archive, not a file.
           this.#position = position + BLOCK + roundUpToBlock(this.#sizeField(position, at));
+          if (this.#position > this.#source.sizeBytes)
+            throw this.#bad('the archive is cut short inside a volume label', position);
           this.#forget();
           break;
         case 'A':

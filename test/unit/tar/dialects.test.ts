@@ -3,13 +3,22 @@
  * compared: ours, Python's tarfile, and the tree itself as GNU tar unpacks it (names, sizes, content) or lists it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesToBuffer } from '../../../src/bytes.js';
 import type { TarEntry } from '../../../src/tar/scan.js';
-import { isRoot, requirement } from '../../helpers/require.js';
-import { contentOf, floorTime, listWithPython, scanFile, sha256, temporaryDirectory } from './support.js';
+import { hasCommand, isRoot, requirement } from '../../helpers/require.js';
+import {
+  blocks,
+  contentOf,
+  floorTime,
+  listWithPython,
+  scanFile,
+  sha256,
+  temporaryDirectory,
+} from './support.js';
 
 const dir = temporaryDirectory();
 afterAll(dir.remove);
@@ -263,6 +272,40 @@ describe.runIf(canAll)('GNU tar, as root', () => {
     }
   });
 });
+
+describe.runIf(canAll && requirement('umoci', hasCommand('umoci')))(
+  "Go's archive/tar, by way of umoci",
+  () => {
+    test('a layer', ({ skip }) => {
+      const layout = join(dir.path, 'layout');
+      execFileSync('umoci', ['init', '--layout', layout]);
+      execFileSync('umoci', ['new', '--image', `${layout}:x`]);
+      const inserted = spawnSync('umoci', [
+        'insert',
+        '--image',
+        `${layout}:x`,
+        join(dir.path, 'rich'),
+        '/rich',
+      ]);
+      if (!requirement('umoci that can insert', inserted.status === 0)) skip();
+      const blobs = readdirSync(join(layout, 'blobs/sha256')).map((name) =>
+        readFileSync(join(layout, 'blobs/sha256', name)),
+      );
+      const layer = gunzipSync(blobs.find((blob) => blob.readUInt16BE(0) === 0x1f8b)!);
+      const path = join(dir.path, 'umoci.tar');
+      writeFileSync(path, layer);
+      const entries = scanFile(path);
+      // umoci leaves out the padding of the last file and the end marker; Python wants the padding.
+      writeFileSync(path, blocks(layer));
+      compareWithPython(path, entries);
+      compareWithTree(path, entries);
+      const attributes = entries.find((entry) => entry.name === 'rich/attributes');
+      expect(attributes?.xattrs?.map(({ name, value }) => [name, value.toString('latin1')]) ?? []).toEqual(
+        listWithPython(path).find((entry) => entry.name === 'rich/attributes')?.xattrs,
+      );
+    });
+  },
+);
 
 describe.runIf(hasPython)('Python tarfile', () => {
   const make = `

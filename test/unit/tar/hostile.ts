@@ -73,6 +73,7 @@ export const HOSTILE_TARS: readonly HostileTar[] = [
   ),
   bad('an extended header without its entry', extension('x', record('path', 'a')), 'belongs to no entry', 0),
   bad('a long name without its entry', tar(file, extension('L', 'name\0')), 'belongs to no entry', 1536),
+  bad('a volume label cut short', tar(header({ typeflag: 'V', size: 5000 })), 'volume label', 0),
 
   // Checksums and numbers.
   bad('a wrong checksum', tar(file, header({ sum: 'wrong' })), 'wrong checksum', 1536),
