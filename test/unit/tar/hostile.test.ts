@@ -51,6 +51,13 @@ describe('limits', () => {
     });
   });
 
+  test("of headers: a global one is not the next entry's", () => {
+    const global = extension('g', record('comment', 'c'.repeat(500)));
+    const parts = [global, global, extension('L', 'n'.repeat(100)), header()];
+    expect(scanBytes(tar(...parts), { maxHeaderBytes: 520 })).toHaveLength(1);
+    expect(scanError(tar(...parts), { maxHeaderBytes: 510 })).toMatchObject({ code: 'ELIMIT', offset: 0 });
+  });
+
   test('of attributes', () => {
     const two = tar(
       extension('x', record('SCHILY.xattr.user.a', '12345') + record('SCHILY.xattr.user.b', '12345')),

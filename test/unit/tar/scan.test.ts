@@ -12,6 +12,7 @@ import {
   header,
   record,
   scanBytes,
+  scanError,
   tar,
   type BlockFields,
 } from './support.js';
@@ -333,6 +334,11 @@ describe('the end', () => {
   ];
   test.each(cases)('%s', (_, bytes) => {
     expect(scanBytes(bytes).map((entry) => entry.name)).toEqual(['file']);
+  });
+
+  test('a global header may be the last; an extended one may not', () => {
+    expect(scanBytes(tar(header(), extension('g', record('comment', 'c'))))).toHaveLength(1);
+    expect(scanError(tar(header(), extension('x', record('comment', 'c'))))).toMatchObject({ offset: 512 });
   });
 
   test('an empty archive has no entries', () => {

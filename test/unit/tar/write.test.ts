@@ -221,6 +221,18 @@ test('a size above 8 GiB is a record, and names stay bytes there', async () => {
   expect(text.slice(1024 + 124, 1024 + 136)).toBe('00000000000\0');
 });
 
+test('records that count their own digits, around 100 and 1000 bytes', async () => {
+  const lengths = [...Array(12).keys()].flatMap((n) => [75 + n, 970 + n]);
+  const value = (length: number): Buffer => Buffer.alloc(length, 'v');
+  const entries = lengths.map((length): [TarHeaderInput] => [
+    entry('file', `file${length}`, { xattrs: [{ name: 'user.a', value: value(length) }] }),
+  ]);
+  const path = join(dir.path, 'records.tar');
+  writeFileSync(path, await write(entries));
+  expect(scanFile(path).map((found) => found.xattrs![0]!.value.length)).toEqual(lengths);
+  if (hasPython) expect(listWithPython(path).map((found) => found.xattrs[0]![1].length)).toEqual(lengths);
+});
+
 describe('bodies', () => {
   async function* pieces(...sizes: number[]): AsyncGenerator<Buffer> {
     // One buffer for all: the writer must not keep what it was given.
