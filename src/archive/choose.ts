@@ -4,6 +4,7 @@
  * in containers-transports(5).
  */
 import { LaminaError } from '../errors.js';
+import { quoted } from '../oci/json.js';
 import { formatPlatform, hostPlatform, platformRank, type Platform } from '../oci/platform.js';
 import { formatReference, tryParseReference, withDefaultTag } from '../oci/reference.js';
 import type { ArchivedImage, SelectOptions } from './image.js';
@@ -25,6 +26,8 @@ export interface Candidate {
 
 /** An image of a docker archive, in either of its layouts. */
 export interface DockerImage extends Candidate {
+  /** Equal for entries that describe one image; known without reading more. */
+  readonly identity: string;
   load(): ArchivedImage;
 }
 
@@ -44,7 +47,7 @@ export function choose<T extends Candidate>(
       'ENOIMAGE',
       candidates.length === 0
         ? `${name} holds no image`
-        : `${name} holds no image ${JSON.stringify(reference)}; it holds ${listed(candidates)}`,
+        : `${name} holds no image ${quoted(reference ?? '')}; it holds ${listed(candidates)}`,
       { path: name },
     );
   }
@@ -128,13 +131,13 @@ function listed(candidates: readonly Candidate[]): string {
   return few(
     candidates.map((candidate) => {
       const label = candidate.references[0] ?? candidate.otherNames[0] ?? `@${candidate.position}`;
-      return JSON.stringify(label.slice(0, 300));
+      return quoted(label);
     }),
   );
 }
 
 function platforms(candidates: readonly Candidate[]): string {
-  return few(candidates.map((candidate) => formatPlatform(candidate.platform()).slice(0, 100)));
+  return few(candidates.map((candidate) => quoted(formatPlatform(candidate.platform()))));
 }
 
 function few(items: readonly string[]): string {

@@ -39,10 +39,6 @@ export class DirectoryFiles implements ArchiveFiles {
     }
   }
 
-  paths(): Iterable<ByteString> {
-    return [];
-  }
-
   close(): void {
     for (const source of this.#open.values()) closeSync(source.fd);
     this.#open.clear();

@@ -50,10 +50,8 @@ export class DockerArchive implements OpenedArchive {
   select(options: SelectOptions = {}): ArchivedImage {
     const chosen = choose(this.#images, options, this.path);
     const image = chosen.load();
-    // Entries of their own for each name of an image are one image.
-    const same = this.#images.filter(
-      (other) => other === chosen || (options.reference === undefined && other.imageId() === image.imageId),
-    );
+    // Some tools write an entry for each name of an image.
+    const same = this.#images.filter((other) => other.identity === chosen.identity);
     return { ...image, references: [...new Set(same.flatMap((other) => other.references))] };
   }
 
@@ -85,7 +83,7 @@ function openManifest(
 }
 
 class ManifestImage implements DockerImage {
-  readonly otherNames = [];
+  readonly otherNames: readonly string[] = [];
   readonly manifestDigest = undefined;
   readonly indexDigests = [];
   #config: { config: ImageConfig; bytes: Buffer; imageId: string } | undefined;
@@ -102,6 +100,10 @@ class ManifestImage implements DockerImage {
     private readonly configPath: ByteString,
     private readonly layerPaths: readonly ByteString[],
   ) {}
+
+  get identity(): string {
+    return this.configPath;
+  }
 
   imageId(): string {
     return this.#load().imageId;

@@ -8,7 +8,7 @@ import { utf8ToBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import { parseConfig } from '../oci/config.js';
 import { hashBytes } from '../oci/digest.js';
-import { parseJsonObject, type JsonObject } from '../oci/json.js';
+import { parseJsonObject, quoted, type JsonObject } from '../oci/json.js';
 import { platformFromJson, type Platform } from '../oci/platform.js';
 import { readSource, type ByteSource } from '../tar/source.js';
 import type { DockerImage } from './choose.js';
@@ -55,6 +55,7 @@ function v1Image(
 ): DockerImage {
   const top = (): Step => readStep(id, path, documents);
   return {
+    identity: id,
     references,
     otherNames: [id],
     position,
@@ -67,7 +68,7 @@ function v1Image(
 }
 
 function readStep(id: string, path: string, documents: DocumentReader): Step {
-  const what = `${path}, ${JSON.stringify(id.slice(0, 100))}`;
+  const what = `${path}, ${quoted(id)}`;
   if (!/^[0-9a-f]{64}$/.test(id)) throw new LaminaError('EBADIMAGE', `${what} is not an image id`, { path });
   const bytes = documents.read(`${id}/json`, what);
   if (bytes === undefined)

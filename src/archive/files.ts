@@ -3,7 +3,7 @@
  * manifest; `memberPath` is the one place that makes it safe. Nothing outside the archive can be reached by it.
  */
 import { LaminaError } from '../errors.js';
-import { checkJsonSize } from '../oci/json.js';
+import { checkJsonSize, quoted } from '../oci/json.js';
 import { readWhole, type ByteSource } from '../tar/source.js';
 import { displayBytes, utf8ToBytes, type ByteString } from '../bytes.js';
 
@@ -16,8 +16,6 @@ export interface ArchiveFiles {
   open(path: ByteString): ByteSource | undefined;
   /** Like open(), but only for as long as `use` runs. */
   with<T>(path: ByteString, use: (source: ByteSource) => T): T | undefined;
-  /** Paths of all members; a directory gives none, since what it is asked for is built from digests. */
-  paths(): Iterable<ByteString>;
   close(): void;
 }
 
@@ -72,7 +70,7 @@ export class DocumentReader {
 
 /** A path for a message. */
 export function shown(path: ByteString): string {
-  return JSON.stringify(displayBytes(path.length > 200 ? `${path.slice(0, 200)}...` : path));
+  return quoted(displayBytes(path));
 }
 
 /** A path that stood in JSON. */

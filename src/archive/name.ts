@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { LaminaError } from '../errors.js';
+import { quoted } from '../oci/json.js';
 import type { ArchiveForm } from './image.js';
 
 export interface ImageName {
@@ -29,7 +30,7 @@ export function parseImageName(text: string): ImageName {
   if (existsSync(text)) return { transport: undefined, path: text, reference: undefined };
   const foreign = FOREIGN.exec(text)?.[1];
   if (foreign !== undefined)
-    throw new LaminaError('EUSAGE', `${JSON.stringify(text)}: the transport ${foreign} is not supported`, {
+    throw new LaminaError('EUSAGE', `${quoted(text)}: the transport ${foreign} is not supported`, {
       hint: 'Copy the image to an archive first, for example with: skopeo copy SOURCE oci-archive:FILE',
     });
   const { path, reference } = splitPath(text);
@@ -49,7 +50,7 @@ function splitPath(text: string): { path: string; reference: string | undefined 
 }
 
 function invalid(text: string, problem: string): LaminaError {
-  return new LaminaError('EUSAGE', `invalid image name ${JSON.stringify(text)}: ${problem}`, {
+  return new LaminaError('EUSAGE', `invalid image name ${quoted(text)}: ${problem}`, {
     hint: 'Give a path, or docker-archive:PATH[:REF], oci:PATH[:REF] or oci-archive:PATH[:REF].',
   });
 }

@@ -8,6 +8,7 @@ import { parseConfig, type ImageConfig } from '../oci/config.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { verifyBytes } from '../oci/digest.js';
 import { parseIndex, type ImageIndex } from '../oci/image-index.js';
+import { quoted } from '../oci/json.js';
 import { parseManifest, type Manifest } from '../oci/manifest.js';
 import { documentKind, layerCompression } from '../oci/media-types.js';
 import { platformRank, hostPlatform, type Platform } from '../oci/platform.js';
@@ -37,7 +38,10 @@ export class OciLayout implements OpenedArchive {
   readonly #files: ArchiveFiles;
   readonly #documents: DocumentReader;
   readonly #limits: ArchiveLimits;
-  #leaves: { present: Leaf[]; missing: Leaf[]; foreign: Descriptor[] } | undefined;
+  readonly #indexes = new Map<string, ImageIndex>();
+  readonly #manifests = new Map<string, Manifest>();
+  #visited = 0;
+  #found: Found | undefined;
 
   /** Takes over `files`. Nothing is read yet. */
   constructor(
@@ -77,24 +81,24 @@ export class OciLayout implements OpenedArchive {
     this.#files.close();
   }
 
-  #walk(): { present: Leaf[]; missing: Leaf[]; foreign: Descriptor[] } {
-    if (this.#leaves !== undefined) return this.#leaves;
-    const found = { present: [] as Leaf[], missing: [] as Leaf[], foreign: [] as Descriptor[] };
+  #walk(): Found {
+    if (this.#found !== undefined) return this.#found;
+    const found: Found = { present: [], missing: [], foreign: [] };
     const what = `${this.path}, ${OCI_INDEX_PATH}`;
     const bytes = this.#documents.read(OCI_INDEX_PATH, what);
     if (bytes === undefined) throw new LaminaError('EBLOB', `${what} is missing`, { path: this.path });
     const index = parseIndex(bytes, what, this.#limits.maxJsonBytes);
     for (const [position, descriptor] of index.manifests.entries())
       this.#visit(descriptor, { position, references: [], otherNames: [], indexDigests: [] }, found);
-    this.#leaves = found;
+    this.#found = found;
     return found;
   }
 
-  #visit(
-    descriptor: Descriptor,
-    from: Place,
-    found: { present: Leaf[]; missing: Leaf[]; foreign: Descriptor[] },
-  ): void {
+  #visit(descriptor: Descriptor, from: Place, found: Found): void {
+    if (++this.#visited > MAX_DESCRIPTORS)
+      throw new LaminaError('ELIMIT', `${this.path}: its indexes hold more than ${MAX_DESCRIPTORS} entries`, {
+        path: this.path,
+      });
     if (isAttestation(descriptor)) return;
     const kind =
       descriptor.mediaType === '' ? this.#guessKind(descriptor) : documentKind(descriptor.mediaType);
@@ -104,26 +108,21 @@ export class OciLayout implements OpenedArchive {
     }
     const place = withNames(from, descriptor);
     const isPresent = this.#files.has(blobPath(descriptor.digest));
-    if (kind === 'manifest' || !isPresent) {
+    if (kind === 'manifest' || !isPresent)
       (isPresent ? found.present : found.missing).push(new Leaf(descriptor, place, this));
-      if (found.present.length + found.missing.length > MAX_LEAVES)
-        throw new LaminaError('ELIMIT', `${this.path} lists more than ${MAX_LEAVES} images`, {
-          path: this.path,
-        });
-      return;
-    }
-    if (place.indexDigests.includes(descriptor.digest))
-      throw new LaminaError('EBADIMAGE', `${this.path}: the index ${descriptor.digest} holds itself`, {
-        path: this.path,
-        digest: descriptor.digest,
-      });
+    else this.#visitIndex(descriptor, place, found);
+  }
+
+  /** An index cannot hold itself, since its digest would have to be known before it; but a chain of them can be long. */
+  #visitIndex(descriptor: Descriptor, place: Place, found: Found): void {
+    const { digest } = descriptor;
     if (place.indexDigests.length >= this.#limits.maxIndexDepth)
       throw new LaminaError(
         'ELIMIT',
         `${this.path}: indexes are nested deeper than maxIndexDepth (${this.#limits.maxIndexDepth})`,
-        { path: this.path, digest: descriptor.digest },
+        { path: this.path, digest },
       );
-    const inside = { ...place, indexDigests: [...place.indexDigests, descriptor.digest] };
+    const inside = { ...place, indexDigests: [...place.indexDigests, digest] };
     for (const child of this.#index(descriptor).manifests) this.#visit(child, inside, found);
   }
 
@@ -134,13 +133,26 @@ export class OciLayout implements OpenedArchive {
   }
 
   #index(descriptor: Descriptor): ImageIndex {
-    const bytes = this.#document(descriptor, 'index');
-    return parseIndex(bytes, this.#what('index', descriptor), this.#limits.maxJsonBytes);
+    return this.#once(this.#indexes, descriptor, 'index', parseIndex);
   }
 
   manifest(descriptor: Descriptor): Manifest {
-    const bytes = this.#document(descriptor, 'manifest');
-    return parseManifest(bytes, this.#what('manifest', descriptor), this.#limits.maxJsonBytes);
+    return this.#once(this.#manifests, descriptor, 'manifest', parseManifest);
+  }
+
+  /** A hostile index may list one large document many thousand times: it is hashed and parsed once. */
+  #once<T>(
+    known: Map<string, T>,
+    descriptor: Descriptor,
+    kind: string,
+    parse: (bytes: Buffer, what: string, maxBytes: number) => T,
+  ): T {
+    const existing = known.get(descriptor.digest);
+    if (existing !== undefined) return existing;
+    const bytes = this.#document(descriptor, kind);
+    const parsed = parse(bytes, this.#what(kind, descriptor), this.#limits.maxJsonBytes);
+    known.set(descriptor.digest, parsed);
+    return parsed;
   }
 
   config(descriptor: Descriptor): { config: ImageConfig; bytes: Buffer } {
@@ -156,8 +168,9 @@ export class OciLayout implements OpenedArchive {
     checkLayerCount(manifest.layers.length, diffIds.length, what, this.#limits.maxLayers);
     for (const layer of manifest.layers) layerCompression(layer.mediaType, `layer ${layer.digest}`);
     const stored = manifest.layers.map((layer) => this.#layer(layer));
+    const same = this.#walk().present.filter((other) => other.manifestDigest === leaf.manifestDigest);
     return {
-      references: leaf.references,
+      references: [...new Set(same.flatMap((other) => other.references))],
       imageId: manifest.config.digest,
       config,
       configBytes: bytes,
@@ -230,7 +243,7 @@ export class OciLayout implements OpenedArchive {
 
   #foreignOnly([descriptor]: readonly Descriptor[]): LaminaError {
     const { mediaType, artifactType, digest } = descriptor!;
-    const type = JSON.stringify((artifactType ?? mediaType).slice(0, 100));
+    const type = quoted(artifactType ?? mediaType);
     return new LaminaError('EMEDIATYPE', `${this.path} holds no image, but ${digest} of the type ${type}`, {
       path: this.path,
       digest,
@@ -240,7 +253,16 @@ export class OciLayout implements OpenedArchive {
 }
 
 /** An index of 4 MiB holds about 20,000 descriptors; nested ones could multiply them. */
-const MAX_LEAVES = 65536;
+const MAX_DESCRIPTORS = 262144;
+
+/** All that index.json leads to. */
+interface Found {
+  present: Leaf[];
+  /** Listed, but the manifest or nested index is not in the archive. */
+  missing: Leaf[];
+  /** Things that are no images. */
+  foreign: Descriptor[];
+}
 
 /** Where in the tree of indexes a descriptor stands. */
 interface Place {
@@ -284,8 +306,10 @@ class Leaf implements Candidate {
     return this.manifest().config.digest;
   }
 
+  /** The index says it without a look at the config, where it says it at all. */
   platform(): Platform {
-    return this.descriptor.platform ?? this.config().config.platform;
+    const { platform } = this.descriptor;
+    return platform?.os && platform.architecture ? platform : this.config().config.platform;
   }
 }
 

@@ -5,7 +5,7 @@
 import { closeSync, openSync, statSync } from 'node:fs';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { detectCompression, type Compression } from '../layer/compression.js';
-import { parseJsonObject } from '../oci/json.js';
+import { parseJsonObject, quoted } from '../oci/json.js';
 import { BLOCK, checksumMatches, sumBlock } from '../tar/header.js';
 import { readSource, type ByteSource } from '../tar/source.js';
 import { DirectoryFiles } from './directory-files.js';
@@ -121,10 +121,7 @@ function checkLayoutVersion(path: string, files: ArchiveFiles, limits: ArchiveLi
   const object = parseJsonObject(bytes, what, limits.maxJsonBytes);
   const version = object.string('imageLayoutVersion');
   if (!/^1\.\d+\.\d+$/.test(version))
-    throw object.bad(
-      'imageLayoutVersion',
-      `${JSON.stringify(version.slice(0, 100))} is not supported, only 1.x is`,
-    );
+    throw object.bad('imageLayoutVersion', `${quoted(version)} is not supported, only 1.x is`);
 }
 
 function detectSource(source: ByteSource): DetectedFile {

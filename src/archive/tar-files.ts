@@ -58,10 +58,6 @@ export class TarFiles implements ArchiveFiles {
     return source === undefined ? undefined : use(source);
   }
 
-  paths(): Iterable<ByteString> {
-    return this.#members.keys();
-  }
-
   close(): void {
     this.#close?.();
     this.#close = undefined;

@@ -3,7 +3,7 @@
  * Docker adds. Only what decides about layers is required; the rest may be absent or null.
  */
 import { parseDigest } from './digest.js';
-import { DEFAULT_MAX_JSON_BYTES, parseJsonObject, type JsonObject } from './json.js';
+import { DEFAULT_MAX_JSON_BYTES, parseJsonObject, quoted, type JsonObject } from './json.js';
 import { platformFromJson, type Platform } from './platform.js';
 
 export interface ImageConfig {
@@ -50,7 +50,7 @@ export function parseConfig(bytes: Buffer, what: string, maxBytes = DEFAULT_MAX_
   const object = parseJsonObject(bytes, what, maxBytes);
   const rootfs = object.object('rootfs');
   const type = rootfs.optionalString('type') ?? 'layers';
-  if (type !== 'layers') throw rootfs.bad('type', `${JSON.stringify(type.slice(0, 100))} is not "layers"`);
+  if (type !== 'layers') throw rootfs.bad('type', `${quoted(type)} is not "layers"`);
   const diffIds = rootfs.strings('diff_ids');
   for (const [index, diffId] of diffIds.entries()) parseDigest(diffId, `${rootfs.where}, diff_ids[${index}]`);
   return {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { LaminaError } from '../errors.js';
+import { quoted } from './json.js';
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
 
@@ -24,11 +25,9 @@ export function isDigest(text: string): boolean {
 export function parseDigest(text: string, where: string): Digest {
   const digest = splitDigest(text);
   if (digest !== undefined) return digest;
-  // Hostile text may be long; its beginning tells enough.
-  const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
   throw new LaminaError(
     'EBADIMAGE',
-    `${where}: ${shown} is not a digest of the form sha256:HEX or sha512:HEX`,
+    `${where}: ${quoted(text)} is not a digest of the form sha256:HEX or sha512:HEX`,
   );
 }
 

@@ -3,7 +3,7 @@
  * be taken for a manifest as well is refused (CVE-2021-41190).
  */
 import { parseDescriptor, type Descriptor } from './descriptor.js';
-import { DEFAULT_MAX_JSON_BYTES, parseJsonObject } from './json.js';
+import { DEFAULT_MAX_JSON_BYTES, parseJsonObject, quoted } from './json.js';
 import { documentKind, OCI_INDEX } from './media-types.js';
 
 export interface ImageIndex {
@@ -17,7 +17,7 @@ export function parseIndex(bytes: Buffer, what: string, maxBytes = DEFAULT_MAX_J
   const object = parseJsonObject(bytes, what, maxBytes);
   const mediaType = object.optionalString('mediaType') ?? OCI_INDEX;
   if (documentKind(mediaType) !== 'index')
-    throw object.bad('mediaType', `${JSON.stringify(mediaType.slice(0, 100))} is not an image index`);
+    throw object.bad('mediaType', `${quoted(mediaType)} is not an image index`);
   for (const key of ['config', 'layers', 'fsLayers'])
     if (object.has(key)) throw object.bad(key, 'an image index must not have it');
   return {

@@ -7,6 +7,18 @@ import { LaminaError } from '../errors.js';
 /** Registries must take manifests of 4 MiB and may refuse larger ones (distribution-spec); no tool makes larger ones. */
 export const DEFAULT_MAX_JSON_BYTES = 4 * 1024 * 1024;
 
+/** Text from outside for a message: quoted, one line long at most, without control characters or changes of direction. */
+export function quoted(text: string): string {
+  const short = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text;
+  // JSON.stringify escapes only what lies below U+0020.
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+const MAX_SHOWN = 200;
+
 /** An object of a document, and where in it: `manifest sha256:..., layers[2]`. */
 export class JsonObject {
   readonly #fields: Record<string, unknown>;
@@ -106,7 +118,7 @@ export class JsonObject {
   }
 
   #at(key: string): string {
-    return `${this.where}, ${key.length > 100 ? `${key.slice(0, 100)}...` : key}`;
+    return `${this.where}, ${/^[\w.[\]]{1,100}$/.test(key) ? key : quoted(key)}`;
   }
 
   #missing(key: string): never {

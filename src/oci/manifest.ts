@@ -4,7 +4,7 @@
  */
 import { LaminaError } from '../errors.js';
 import { parseDescriptor, type Descriptor } from './descriptor.js';
-import { DEFAULT_MAX_JSON_BYTES, parseJsonObject } from './json.js';
+import { DEFAULT_MAX_JSON_BYTES, parseJsonObject, quoted } from './json.js';
 import { documentKind, OCI_MANIFEST, requireConfigType } from './media-types.js';
 
 export interface Manifest {
@@ -28,7 +28,7 @@ export function parseManifest(bytes: Buffer, what: string, maxBytes = DEFAULT_MA
     });
   }
   if (documentKind(mediaType) !== 'manifest')
-    throw object.bad('mediaType', `${JSON.stringify(mediaType.slice(0, 100))} is not an image manifest`);
+    throw object.bad('mediaType', `${quoted(mediaType)} is not an image manifest`);
   const config = parseDescriptor(object.object('config'));
   requireConfigType(config.mediaType, what);
   const subject = object.optionalObject('subject');

@@ -3,6 +3,7 @@
  * listed is refused: what it holds would have to be guessed.
  */
 import { LaminaError } from '../errors.js';
+import { quoted } from './json.js';
 
 export type LayerCompression = 'none' | 'gzip' | 'zstd';
 
@@ -52,7 +53,7 @@ export function layerCompression(mediaType: string, what: string): LayerCompress
   }
   throw new LaminaError(
     'EMEDIATYPE',
-    `${what} has the media type ${shown(mediaType)}, which is no tar layer`,
+    `${what} has the media type ${quoted(mediaType)}, which is no tar layer`,
   );
 }
 
@@ -61,7 +62,7 @@ export function requireConfigType(mediaType: string, what: string): void {
   if (mediaType === OCI_CONFIG || mediaType === DOCKER_CONFIG) return;
   throw new LaminaError(
     'EMEDIATYPE',
-    `${what} does not describe a container image: its config has the media type ${shown(mediaType)}`,
+    `${what} does not describe a container image: its config has the media type ${quoted(mediaType)}`,
   );
 }
 
@@ -71,9 +72,4 @@ function withSuffixes(base: string, separator: string): [string, LayerCompressio
     [`${base}${separator}gzip`, 'gzip'],
     [`${base}${separator}zstd`, 'zstd'],
   ];
-}
-
-/** For a message: quoted, and not longer than a line. */
-function shown(mediaType: string): string {
-  return JSON.stringify(mediaType.length > 100 ? `${mediaType.slice(0, 100)}...` : mediaType);
 }

@@ -3,7 +3,7 @@
  * containerd does (containerd/platforms: database.go, compare.go), so that we choose what docker would.
  */
 import { LaminaError } from '../errors.js';
-import type { JsonObject } from './json.js';
+import { quoted, type JsonObject } from './json.js';
 
 export interface Platform {
   /** Go's names: linux, windows, darwin... Empty where the image does not say. */
@@ -51,7 +51,7 @@ export function hostPlatform(): Platform {
  */
 export function parsePlatform(text: string): Platform {
   const invalid = (problem: string): LaminaError =>
-    new LaminaError('EUSAGE', `invalid platform ${JSON.stringify(text)}: ${problem}`, {
+    new LaminaError('EUSAGE', `invalid platform ${quoted(text)}: ${problem}`, {
       hint: 'Give it as OS[/ARCH[/VARIANT]], for example linux/arm64.',
     });
   const parts = text.split('/');

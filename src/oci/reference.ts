@@ -4,6 +4,7 @@
  */
 import { LaminaError } from '../errors.js';
 import { isDigest } from './digest.js';
+import { quoted } from './json.js';
 
 export interface Reference {
   /** `docker.io`, `localhost:5000`, ... */
@@ -30,7 +31,7 @@ const TAG = /^\w[\w.-]{0,127}$/;
 /** In the full form, without adding a tag. Raises EUSAGE. */
 export function parseReference(text: string): Reference {
   const invalid = (problem: string): LaminaError =>
-    new LaminaError('EUSAGE', `invalid reference ${JSON.stringify(text.slice(0, MAX_LENGTH))}: ${problem}`, {
+    new LaminaError('EUSAGE', `invalid reference ${quoted(text)}: ${problem}`, {
       hint: 'Give it as NAME[:TAG][@DIGEST], for example debian:12.',
     });
   if (text.length > MAX_LENGTH) throw invalid('it is too long');
