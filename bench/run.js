@@ -11,7 +11,7 @@ import { Context } from './lib/passes.js';
 import { environment, record, table } from './lib/report.js';
 import { DEFAULT_WORK } from './lib/work.js';
 import { image } from './images/recipes.js';
-import { SCENARIOS } from './scenarios/index.js';
+import { SCENARIOS } from './scenarios/all.js';
 import { ONLY_WHEN_NAMED, SUBJECTS } from './subjects/index.js';
 
 function options() {

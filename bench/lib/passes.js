@@ -7,6 +7,7 @@ import { compiled } from './work.js';
 /** What every scenario is given: the work directory and what can be done in it. */
 export class Context {
   #warm = new Set();
+  #prepared = new Set();
 
   constructor(work) {
     this.work = work;
@@ -17,6 +18,7 @@ export class Context {
   /** Mounts, drops dentries and inodes, calls `action(directory)`, unmounts whatever happens. */
   async mounted(subject, image, action) {
     this.warmSources(image);
+    this.#prepare(subject, image);
     const directory = mkdtempSync(join(this.work, 'mnt', 'm-'));
     try {
       const mount = subject.mount(image, directory, { work: this.work });
@@ -29,6 +31,14 @@ export class Context {
     } finally {
       rmdirSync(directory);
     }
+  }
+
+  /** What the subject does once for an image, before the first sample. */
+  #prepare(subject, image) {
+    const key = `${subject.name} ${image.name}`;
+    if (this.#prepared.has(key)) return;
+    this.#prepared.add(key);
+    subject.prepare?.(image, { work: this.work });
   }
 
   /** Runs bench/load/load.cc; -> { seconds, operations, bytes }. */

@@ -16,12 +16,15 @@ export function serversOf(directory) {
   return found;
 }
 
-/** KiB of resident memory of a process, without the pages of mapped .toc files. */
+/** Mapped TOCs: the cache keeps merged ones under chains/. */
+const TOC = / \/.*\/chains\/[^/]+$/;
+
+/** KiB of resident memory of a process, without the pages of mapped TOCs. */
 export function residentLessToc(pid) {
   let resident = 0;
   let isToc = false;
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
-    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isToc = / \/.*\.toc( \(deleted\))?$/.test(line);
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isToc = TOC.test(line);
     else if (!isToc && line.startsWith('Rss:')) resident += Number(line.split(/\s+/)[1]);
   }
   return resident;

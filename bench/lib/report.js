@@ -40,35 +40,30 @@ export function record(samples, about) {
   }
 }
 
-/** One block a metric, one line a subject: median, spread, and the ratio to each of the two that we measure against. */
+/** What others are held against, where a metric has it. */
+const REFERENCES = ['overlayfs', 'fuse-overlayfs', 'umoci-unpack', 'tar-tf + node-e-0'];
+
+/** One block a metric and image, one line a subject: median, spread, and the ratio to each reference that took part. */
 export function table(samples) {
   const lines = [];
-  const metrics = groupBy(samples, (sample) => `${sample.metric} (${sample.image})`);
-  for (const [metric, ofMetric] of metrics) {
+  for (const [metric, ofMetric] of groupBy(samples, (sample) => `${sample.metric} (${sample.image})`)) {
     const subjects = groupBy(ofMetric, (sample) => sample.subject);
-    const middle = (name) => {
-      const found = subjects.get(name);
-      return found === undefined ? undefined : median(found.map((sample) => sample.value));
-    };
-    const rows = [[metric, 'median', 'spread', '/overlayfs', '/fuse-overlayfs', 'rounds']];
+    const middle = (subject) => median(subjects.get(subject).map((sample) => sample.value));
+    const references = REFERENCES.filter((name) => subjects.has(name));
+    const rows = [[metric, 'median', 'spread', ...references.map((name) => `/${name}`), 'rounds']];
     for (const [subject, ofSubject] of subjects) {
       const values = ofSubject.map((sample) => sample.value);
       rows.push([
         `  ${subject}`,
         figure(median(values), ofSubject[0].unit),
         `${(spread(values) * 100).toFixed(0)}%`,
-        ratio(median(values), middle('overlayfs')),
-        ratio(median(values), middle('fuse-overlayfs')),
+        ...references.map((name) => (median(values) / middle(name)).toFixed(2)),
         String(values.length),
       ]);
     }
     lines.push(...aligned(rows), '');
   }
   return lines.join('\n');
-}
-
-function ratio(value, base) {
-  return base === undefined ? '-' : (value / base).toFixed(2);
 }
 
 function aligned(rows) {

@@ -1,6 +1,6 @@
 /**
- * What is measured. A subject is { name, missing(): reason | undefined, mount(image, directory, { work, root? }) } and
- * mount() gives { umount() }. `image` is as bench/images/build.js describes it.
+ * What is measured. A subject is { name, missing(): reason | undefined, prepare?(image, { work }),
+ * mount(image, directory, { work, root? }) }; mount() gives { umount() }; prepare() does what is not to be measured. `image` is as bench/images/build.js describes it.
  */
 import { fuseOverlayfs } from './fuse-overlayfs.js';
 import { laminaDevFuse, laminaPortable, laminaUring } from './lamina.js';

@@ -2,7 +2,7 @@
  * Lamina as users have it: the built command line, mounting the archive itself. Three ways to serve: FUSE-over-io_uring
  * (the kernel parameter is set for the mount and put back), /dev/fuse alone, and the portable driver.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, setUringEnabled, uringEnabled } from '../lib/system.js';
 import { PROJECT } from '../lib/work.js';
@@ -36,6 +36,14 @@ function subject(name, { uring, flags }) {
       if (!existsSync('/dev/fuse')) return 'there is no /dev/fuse';
       if (uring && uringEnabled() === undefined) return 'the kernel has no FUSE-over-io_uring';
       return undefined;
+    },
+    /** Index and verification done beforehand, so that no measured mount shares the machine with them. */
+    prepare(image, { work }) {
+      const directory = mkdtempSync(join(work, 'mnt', 'p-'));
+      const root = join(work, 'lamina');
+      lamina(root, ['mount', '-o', 'verify=before', ...flags, image.archive, directory], { stdio: 'ignore' });
+      lamina(root, ['umount', directory]);
+      rmdirSync(directory);
     },
     /** `root`: where Lamina caches; by default one directory for the whole work directory. */
     mount(image, directory, { work, root = join(work, 'lamina') }) {

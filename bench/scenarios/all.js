@@ -5,6 +5,7 @@
 import { depth } from './depth.js';
 import { find } from './find.js';
 import { firstRead } from './first-read.js';
+import { index } from './index-archive.js';
 import { lsLR } from './ls-lr.js';
 import { memory } from './memory.js';
 import { mountCached } from './mount-cached.js';
@@ -12,6 +13,7 @@ import { mountCold } from './mount-cold.js';
 import { negative } from './negative.js';
 import { openReadClose } from './open-read-close.js';
 import { readAll } from './read-all.js';
+import { ready } from './ready.js';
 import { stat } from './stat.js';
 import { walk } from './walk.js';
 
@@ -27,5 +29,7 @@ export const SCENARIOS = [
   depth,
   mountCold,
   mountCached,
+  index,
+  ready,
   memory,
 ];
