@@ -66,8 +66,6 @@ function table(rows: readonly (readonly [string, string])[]): string {
 }
 
 function usageOf(command: Command): string {
-  const own = command.usage();
-  if (own !== '') return own;
   const options = command.options.length > 0 ? ['[OPTIONS]'] : [];
   if (command.commands.length > 0) return [...options, 'COMMAND'].join(' ');
   const args = command.registeredArguments.map((argument) => {
