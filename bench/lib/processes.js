@@ -1,19 +1,31 @@
-/** Who serves a mount, and how much memory that takes (proc(5): /proc/PID/cmdline, smaps). */
-import { readdirSync, readFileSync } from 'node:fs';
+/** Who serves a mount, and how much memory that takes (proc(5): fdinfo, smaps). */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** Ids of the processes, but this one and its parents, that name the mount point on their command line. */
+/**
+ * Ids of the processes that hold the FUSE connection of a mount: fdinfo of an open /dev/fuse names it by the number that is
+ * the minor of the mount's device (fs/fuse/dev.c, fuse_dev_show_fdinfo).
+ */
 export function serversOf(directory) {
-  const found = [];
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name) || name === String(process.pid)) continue;
-    try {
-      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      if (words.includes(directory)) found.push(Number(name));
-    } catch {
-      // The process ended while we looked.
-    }
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((mount) => mount.split(' ')[4] === directory);
+  const connection = line?.split(' ')[2].split(':')[1];
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && holdsConnection(name, connection));
+}
+
+function holdsConnection(pid, connection) {
+  // A process may end while it is looked at.
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some(
+      (fd) =>
+        readlinkSync(`/proc/${pid}/fd/${fd}`) === '/dev/fuse' &&
+        new RegExp(`^fuse_connection:\\s*${connection}$`, 'm').test(
+          readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'),
+        ),
+    );
+  } catch {
+    return false;
   }
-  return found;
 }
 
 /** Mapped TOCs: the cache keeps merged ones under chains/. */

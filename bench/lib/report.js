@@ -8,7 +8,8 @@ import { PROJECT } from './work.js';
 
 /** What a figure depends on besides the code under test; holds no host names and no paths. */
 export function environment() {
-  const git = (...args) => execFileSync('git', args, { cwd: PROJECT, encoding: 'utf8' }).trim();
+  const git = (...args) =>
+    execFileSync('git', args, { cwd: PROJECT, encoding: 'utf8', stdio: 'pipe' }).trim();
   let commit;
   try {
     commit = git('rev-parse', '--short=12', 'HEAD');

@@ -16,7 +16,10 @@ export const memory = {
       context.load('stat', directory, image.lists.paths);
       context.load('read-all', directory, image.lists.files);
       const sizes = serversOf(directory).map(residentLessToc);
-      if (sizes.length === 0) throw new Error(`no process serves ${subject.name}`);
+      if (sizes.length === 0)
+        throw new Error(
+          `no process is seen to serve ${subject.name}: fdinfo of its /dev/fuse names no fuse_connection`,
+        );
       const about = { image: image.name, unit: 'KiB' };
       return [
         { ...about, metric: 'memory-server', value: Math.max(...sizes) },
