@@ -3,7 +3,7 @@
  * (trailing bytes included) and of what comes out. The file appears under its name only when all of it is right.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
@@ -26,103 +26,84 @@ export interface InflateJob {
 /** Called with the number of stored bytes read since the last call. */
 export type InflateProgress = (storedBytes: number) => void;
 
-const CHUNK_BYTES = 256 * 1024;
+const WRITE_BUFFER_BYTES = 1 << 20;
 
 /** Returns the number of plain bytes written. Raises EDIGEST, ELIMIT, EBADTAR (damaged compression), EMEDIATYPE, ENOSPC. */
 export async function inflate(job: InflateJob, progress: InflateProgress = () => {}): Promise<number> {
-  const stored = new CheckedPassage(job.digest, (_total, chunkBytes) => progress(chunkBytes));
-  const plain = new CheckedPassage(job.diffId, (total) => {
-    if (total > job.maxBytes) {
-      throw new LaminaError(
-        'ELIMIT',
-        `${job.blob.name} is larger than ${job.maxBytes} bytes when decompressed`,
-        {
-          path: job.blob.name,
-          hint: 'If you trust the image, raise the limit with --max-inflated or LAMINA_MAX_INFLATED.',
-        },
-      );
-    }
-  });
-  const { blob } = job;
+  const { blob, compression, maxBytes } = job;
   if (blob.sizeBytes === 0) throw new LaminaError('EBADTAR', `${blob.name} is empty`, { path: blob.name });
+  const stored = new DigestCheck(job.digest, blob.name);
+  const plain = new DigestCheck(job.diffId, `${blob.name}, decompressed`);
+  let plainBytes = 0;
+  const checkPlain = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      plainBytes += chunk.length;
+      plain.update(chunk);
+      done(plainBytes > maxBytes ? tooLarge(blob.name, maxBytes) : null, chunk);
+    },
+  });
   try {
-    await pipeline(
-      createReadStream('', {
-        fd: blob.fd,
-        start: blob.offset,
-        end: blob.offset + blob.sizeBytes - 1,
-        autoClose: false,
-        highWaterMark: CHUNK_BYTES,
-      }),
-      stored,
-      await inflateStream(job.compression, blob.name),
-      plain,
-      createWriteStream(job.target, {
-        flags: 'wx',
-        mode: 0o600,
-        highWaterMark: 4 * CHUNK_BYTES,
-        flush: true,
-      }),
-    );
+    const inflated = await inflateStream(compression, blob, (chunk) => {
+      stored.update(chunk);
+      progress(chunk.length);
+    });
+    const file = createWriteStream(job.target, {
+      flags: 'wx',
+      mode: 0o600,
+      highWaterMark: WRITE_BUFFER_BYTES,
+      flush: true,
+    });
+    await pipeline(inflated, checkPlain, file);
   } catch (error) {
-    // zlib's codes begin with Z_; fzstd's errors carry a number.
-    const code = (error as NodeJS.ErrnoException).code as unknown;
-    if (error instanceof LaminaError) throw error;
-    if (typeof code === 'number' || (typeof code === 'string' && code.startsWith('Z_'))) {
-      throw new LaminaError(
-        'EBADTAR',
-        `${blob.name}: its ${job.compression} data is damaged: ${(error as Error).message}`,
-        {
-          path: blob.name,
-          cause: error,
-        },
-      );
-    }
-    throw fromSystemError(error, 'cannot decompress', blob.name);
+    throw inflateError(error, job);
   }
-  stored.check(blob.name);
-  plain.check(`${blob.name}, decompressed`);
-  return plain.total;
+  stored.verify();
+  plain.verify();
+  return plainBytes;
 }
 
-/** Passes bytes on, counts them, and hashes them where a digest is promised. */
-class CheckedPassage extends Transform {
-  total = 0;
+function tooLarge(name: string, maxBytes: number): LaminaError {
+  return new LaminaError('ELIMIT', `${name} is larger than ${maxBytes} bytes when decompressed`, {
+    path: name,
+    hint: 'If you trust the image, raise the limit with --max-inflated or LAMINA_MAX_INFLATED.',
+  });
+}
+
+/** What a decoder found wrong with the data is not a fault of the system. */
+function inflateError(error: unknown, { blob, compression }: InflateJob): LaminaError {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (error instanceof LaminaError || syscall !== undefined || (code ?? '').startsWith('ERR_')) {
+    return fromSystemError(error, 'cannot decompress', blob.name);
+  }
+  return new LaminaError('EBADTAR', `${blob.name}: its ${compression} data is damaged: ${message}`, {
+    path: blob.name,
+    cause: error,
+  });
+}
+
+/** Hashes where a digest is promised. */
+class DigestCheck {
   readonly #hash;
-  readonly #digest;
 
   constructor(
-    digest: string | undefined,
-    private readonly onChunk: (totalBytes: number, chunkBytes: number) => void,
+    private readonly promised: string | undefined,
+    private readonly name: string,
   ) {
-    super();
-    this.#digest = digest;
-    this.#hash = digest === undefined ? undefined : createHash(digest.slice(0, digest.indexOf(':')));
+    this.#hash = promised === undefined ? undefined : createHash(promised.slice(0, promised.indexOf(':')));
   }
 
-  override _transform(
-    chunk: Buffer,
-    _encoding: string,
-    done: (error?: Error | null, chunk?: Buffer) => void,
-  ): void {
-    this.total += chunk.length;
-    try {
-      this.onChunk(this.total, chunk.length);
-    } catch (error) {
-      return done(error as Error);
-    }
+  update(chunk: Buffer): void {
     this.#hash?.update(chunk);
-    done(null, chunk);
   }
 
-  check(name: string): void {
-    if (this.#hash === undefined || this.#digest === undefined) return;
-    const found = `${this.#digest.slice(0, this.#digest.indexOf(':'))}:${this.#hash.digest('hex')}`;
-    if (found !== this.#digest) {
-      throw new LaminaError('EDIGEST', `${name}: its digest is ${found}, promised was ${this.#digest}`, {
-        path: name,
-        digest: this.#digest,
-      });
-    }
+  /** Raises EDIGEST. */
+  verify(): void {
+    if (this.#hash === undefined || this.promised === undefined) return;
+    const found = `${this.promised.slice(0, this.promised.indexOf(':'))}:${this.#hash.digest('hex')}`;
+    if (found === this.promised) return;
+    throw new LaminaError('EDIGEST', `${this.name}: its digest is ${found}, promised was ${this.promised}`, {
+      path: this.name,
+      digest: this.promised,
+    });
   }
 }

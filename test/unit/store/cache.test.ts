@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -9,6 +10,7 @@ import type { LayerBlob } from '../../../src/archive/image.js';
 import { Cache, hashed, identityOf } from '../../../src/store/cache.js';
 import { readWhole } from '../../../src/tar/source.js';
 import type { ByteSource } from '../../../src/tar/source.js';
+import { needs } from '../../helpers/require.js';
 
 let directory: string;
 let cache: Cache;
@@ -113,6 +115,32 @@ describe('an inflated layer', () => {
   ] as const)('is refused, leaving nothing, when %s', async (_what, make, limit, code) => {
     await expect(cache.inflatedLayer(make(), limit)).rejects.toMatchObject({ code });
     expect(filesInCache()).toEqual([]);
+  });
+
+  it.runIf(needs('command zstd'))('may be several zstd frames, among skippable ones', async () => {
+    const zstd = (plain: Buffer<ArrayBuffer>) =>
+      execFileSync('zstd', ['-qc'], { input: plain, maxBuffer: 1 << 26 });
+    const skippable = Buffer.concat([Buffer.from('502a4d1803000000', 'hex'), Buffer.from('abc')]);
+    const stored = Buffer.concat([
+      skippable,
+      zstd(PLAIN.subarray(0, 1_000_000)),
+      skippable,
+      zstd(PLAIN.subarray(1_000_000)),
+      skippable,
+    ]);
+    const source = await cache.inflatedLayer(gzipLayer(PLAIN, { compression: 'zstd' }, stored), 1e9);
+    open.push(source.fd);
+    expect(readWhole(source).equals(PLAIN)).toBe(true);
+    const damaged = Buffer.from(zstd(PLAIN));
+    damaged.fill(0xff, 20, 40);
+    for (const bad of [
+      damaged,
+      zstd(PLAIN).subarray(0, -3),
+      Buffer.concat([stored, Buffer.from('trailing bytes')]),
+    ]) {
+      const layer = gzipLayer(PLAIN, { compression: 'zstd', diffId: digestOf(bad) }, bad);
+      await expect(cache.inflatedLayer(layer, 1e9)).rejects.toMatchObject({ code: 'EBADTAR' });
+    }
   });
 
   it('may be several gzip members', async () => {
