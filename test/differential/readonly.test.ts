@@ -25,7 +25,7 @@ const MOUNT_EVERY = 10;
 
 const capable = needs('root', 'kernel overlayfs', 'command python3');
 const mountable =
-  capable && needs('/dev/fuse') && requirement('the built command (npm run build)', isLaminaBuilt());
+  capable && needs('/dev/fuse') && requirement('the built command (npm run build)', isLaminaBuilt('native'));
 
 describe.skipIf(!capable)('what an image shows', () => {
   let scratch: Scratch;

@@ -9,10 +9,17 @@ import { dockerArchive } from './stack.js';
 
 export type Driver = 'native' | 'fuse-native';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(CHECKOUT, 'dist/cli/main.js');
+const SERVER =
+  process.env['LAMINA_FUSE'] ?? join(CHECKOUT, `prebuilds/${process.platform}-${process.arch}/lamina-fuse`);
 
-export function isLaminaBuilt(): boolean {
-  return existsSync(MAIN);
+/** Whether the command is built and has what `driver` needs. */
+export function isLaminaBuilt(driver: Driver): boolean {
+  const needed = { native: SERVER, 'fuse-native': join(CHECKOUT, 'node_modules/fuse-native/index.js') }[
+    driver
+  ];
+  return existsSync(MAIN) && existsSync(needed);
 }
 
 export interface CommandResult {

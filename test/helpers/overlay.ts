@@ -64,9 +64,13 @@ export async function mountOverlay(lowers: readonly string[], target: string): P
   const base = dirname(lowers[0] ?? target);
   mkdirSync(join(base, 'empty'), { recursive: true });
   const names = [...lowers.map((lower) => basename(lower)), 'empty'];
-  await run('mount', ['-t', 'overlay', '-o', `ro,lowerdir=${names.join(':')}`, 'overlay', target], {
-    cwd: base,
-  });
+  await run(
+    'mount',
+    ['-t', 'overlay', '-o', `ro,nosuid,nodev,lowerdir=${names.join(':')}`, 'overlay', target],
+    {
+      cwd: base,
+    },
+  );
 }
 
 export async function unmount(target: string): Promise<void> {

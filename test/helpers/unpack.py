@@ -267,9 +267,12 @@ class FlatUnpacker:
         self.side = root + b'.links'
         self.directories = {(): Attributes()}
         os.mkdir(self.side)
+        os.chdir(root)
 
-    def at(self, path):
-        return os.path.join(self.root, *path)
+    @staticmethod
+    def at(path):
+        """Relative to the root, which is the working directory: with the root before it a path may exceed PATH_MAX."""
+        return b'/'.join(path) or b'.'
 
     def remove(self, path):
         place = self.at(path)
