@@ -27,11 +27,14 @@ const able =
     '/dev/fuse',
     'kernel overlayfs',
     ...REAL_IMAGE_COMMANDS.map((name) => `command ${name}` as const),
-  ) &&
-  requirement('the built command (npm run build)', isLaminaBuilt()) &&
-  requirement('the Debian mirror, or the image made before', await canMakeRealImage());
+  ) && requirement('the Debian mirror, or the image made before', await canMakeRealImage());
 
 const DRIVERS: readonly Driver[] = ['native', 'fuse-native'];
+const built = new Set(
+  DRIVERS.filter((driver) =>
+    requirement(`the built ${driver} driver (npm run build)`, isLaminaBuilt(driver)),
+  ),
+);
 
 /** Lines that only one of two dumps has, the first few: what a person needs to see of 10,000 lines. */
 function differences(expected: string, actual: string): string[] {
@@ -43,6 +46,21 @@ function differences(expected: string, actual: string): string[] {
   ]
     .sort((a, b) => (a.slice(2) < b.slice(2) ? -1 : 1))
     .slice(0, 40);
+}
+
+/** Named limits of the portable driver (fuse-native-limits.ts): mtime-before-epoch and mtime-milliseconds. */
+function withLimitsOf(driver: Driver, dump: string): string {
+  if (driver === 'native') return dump;
+  return dump
+    .split('\n')
+    .map((line) => {
+      const fields = line.split(' ');
+      const time = fields[6];
+      if (time?.startsWith('-')) fields[6] = '0.000000000';
+      else if (time !== undefined) fields[6] = `${time.slice(0, -6)}000000`;
+      return fields.join(' ');
+    })
+    .join('\n');
 }
 
 describe.skipIf(!able)('a Debian image of six layers', () => {
@@ -92,7 +110,7 @@ describe.skipIf(!able)('a Debian image of six layers', () => {
   });
 
   describe.each(DRIVERS)('mounted by the %s driver', (driver) => {
-    it.each(FORMS)(
+    it.skipIf(!built.has(driver)).each(FORMS)(
       'from %s equals umoci and kernel overlayfs',
       async (form) => {
         const base = mkdtempSync(join(scratch, 'mount-'));
@@ -106,9 +124,10 @@ describe.skipIf(!able)('a Debian image of six layers', () => {
           } finally {
             await laminaOk(['umount', directory], root);
           }
-          expect(differences(byUmoci, dump)).toEqual([]);
-          expect(dump).toBe(byUmoci);
-          expect(blankNlink(dump)).toBe(byOverlayfs);
+          const expected = withLimitsOf(driver, byUmoci);
+          expect(differences(expected, dump)).toEqual([]);
+          expect(dump).toBe(expected);
+          expect(blankNlink(dump)).toBe(withLimitsOf(driver, byOverlayfs));
         } finally {
           rmSync(base, { recursive: true, force: true });
         }
