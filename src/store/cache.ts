@@ -94,10 +94,7 @@ export class Cache {
   }
 
   /** The merged TOC under `key`, made by `make` when it is not there: its path and its bytes. Concurrent makers share the work. */
-  async chainToc(
-    key: string,
-    make: () => Promise<Buffer>,
-  ): Promise<ChainToc> {
+  async chainToc(key: string, make: () => Promise<Buffer>): Promise<ChainToc> {
     const target = path.join(this.root, 'chains', key);
     const existing = async (): Promise<ChainToc | undefined> => {
       try {
