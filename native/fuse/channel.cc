@@ -1,0 +1,68 @@
+// The read-answer-write loop of /dev/fuse (kernel: fs/fuse/dev.c, fuse_dev_do_read and fuse_dev_do_write).
+#include "fuse/channel.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "sys/log.h"
+
+namespace lamina::fuse {
+
+namespace {
+
+constexpr size_t kPage = 4096;
+LogOnce write_error_logged;
+
+}  // namespace
+
+int DeviceChannel::run() {
+  // The header goes right before the page-aligned body, so that one write(2) sends both.
+  reply_memory_ = Mapping::scratch(kPage + kMaxPayload);
+  if (!reply_memory_.valid()) return errno;
+  body_ = reply_memory_.data() + kPage;
+
+  InHeader left_over;
+  memcpy(&left_over, slot_.request, sizeof left_over);
+  if (left_over.unique != slot_.answered.load(std::memory_order_relaxed)) answer(sizeof slot_.request);
+
+  for (;;) {
+    const ssize_t length = read(fd_, slot_.request, sizeof slot_.request);
+    if (length >= 0) {
+      answer(static_cast<size_t>(length));
+      continue;
+    }
+    // ENOENT: the request was interrupted before it could be read.
+    if (errno != EINTR && errno != EAGAIN && errno != ENOENT) return errno;
+  }
+}
+
+void DeviceChannel::answer(size_t length) {
+  const auto request = parse_request({slot_.request, length});
+  if (!request) return;
+  const uint64_t unique = request->unique;
+  slot_.history.add(unique);
+  if (recovery_ != nullptr) recovery_->saw(unique);
+  slot_.tries = slot_.begun == unique ? slot_.tries + 1 : 1;
+  slot_.begun = unique;
+  if (!is_silent(request->opcode)) {
+    Reply reply(body_, kMaxPayload);
+    const int error = slot_.tries > kMaxTries ? EIO : service_.serve(*request, reply);
+    send(unique, error, error == 0 ? reply.size() : 0);
+  }
+  slot_.answered.store(unique, std::memory_order_release);
+}
+
+void DeviceChannel::send(uint64_t unique, int error, size_t body_size) {
+  const OutHeader header{static_cast<uint32_t>(sizeof(OutHeader) + body_size), -error, unique};
+  uint8_t* start = body_ - sizeof header;
+  memcpy(start, &header, sizeof header);
+  // ENOENT: the request is gone, because it was interrupted or because the server before this one answered
+  // it.
+  if (write(fd_, start, header.len) >= 0 || errno == ENOENT || errno == ENODEV) return;
+  if (write_error_logged.first()) log_line("the kernel refused a reply: %s; answering EIO", strerror(errno));
+  if (error == 0) send(unique, EIO, 0);
+}
+
+}  // namespace lamina::fuse

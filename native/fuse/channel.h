@@ -1,0 +1,48 @@
+// Serving over /dev/fuse: one thread, one (cloned) descriptor, one request at a time. The request is read
+// into memory that is shared with the next server, so that a request whose server was killed is answered by
+// its successor. (The kernel's own NOTIFY_RESEND does this too, but only from 6.9 on.)
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "fuse/recovery.h"
+#include "fuse/service.h"
+#include "sys/mapping.h"
+
+namespace lamina::fuse {
+
+// One thread's request, in shared memory. A request is unanswered while its header's unique differs from
+// `answered`.
+struct DeviceSlot {
+  std::atomic<uint64_t> answered;
+  // The request that was begun last, and how often.
+  uint64_t begun;
+  uint32_t tries;
+  uint32_t reserved;
+  History history;
+  alignas(4096) uint8_t request[kMinReadBuffer + 4096];
+};
+
+class DeviceChannel {
+ public:
+  // `fd` and `slot` must outlive the channel. `recovery` may be null.
+  DeviceChannel(int fd, DeviceSlot& slot, Service& service, Recovery* recovery)
+      : fd_(fd), slot_(slot), service_(service), recovery_(recovery) {}
+
+  // Serves until the connection ends; returns ENODEV (unmounted), ECONNABORTED, or what else read(2) said.
+  int run();
+
+ private:
+  void answer(size_t length);
+  void send(uint64_t unique, int error, size_t body_size);
+
+  int fd_;
+  DeviceSlot& slot_;
+  Service& service_;
+  Recovery* recovery_;
+  Mapping reply_memory_;
+  uint8_t* body_ = nullptr;
+};
+
+}  // namespace lamina::fuse

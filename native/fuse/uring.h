@@ -1,0 +1,122 @@
+// Serving over io_uring: per CPU a queue of entries, each a header and a payload buffer that the kernel fills
+// with a request and takes the reply from (kernel: fs/fuse/dev_uring.c,
+// Documentation/filesystems/fuse/fuse-io-uring.rst).
+//
+// Killing a server must not lose requests. Entries lie in memory shared with the next server, at the same
+// addresses:
+//  - a request that was delivered is answered by the next server, which commits it by its unique from its own
+//  ring;
+//  - the entries that waited for a request are gone, so each server registers entries of its own (one Arena a
+//  server);
+//  - a request assigned to an entry while its thread exited was never delivered. It is found by its unique
+//  (Recovery) and
+//    answered ESTALE, which makes the kernel look the path up again.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "fuse/abi.h"
+#include "fuse/recovery.h"
+#include "fuse/service.h"
+#include "sys/mapping.h"
+#include "sys/ring.h"
+
+namespace lamina::fuse {
+
+// One entry in shared memory. The reply is written over the request, so what answering needs is copied first.
+struct UringEntry {
+  UringReqHeader header;
+  // The unique of the request whose copy is whole, and of the one whose reply is whole.
+  std::atomic<uint64_t> saved;
+  std::atomic<uint64_t> replied;
+  uint32_t tries;
+  uint32_t opcode;
+  uint64_t nodeid;
+  uint32_t tail_size;
+  uint32_t reserved;
+  // Names fit; what does not (the value of a SETXATTR) is refused without being looked at.
+  uint8_t tail[512];
+};
+inline constexpr size_t kEntrySize = 4096;
+static_assert(sizeof(UringEntry) <= kEntrySize);
+
+// The entries of one server: `depth` for each of `queues` queues.
+class Arena {
+ public:
+  bool create(uint32_t queues, uint32_t depth);
+  [[nodiscard]] uint32_t queues() const { return queues_; }
+  [[nodiscard]] uint32_t depth() const { return depth_; }
+  [[nodiscard]] UringEntry* entry(uint32_t queue, uint32_t index) const {
+    return reinterpret_cast<UringEntry*>(entries_.data() + (queue * depth_ + index) * kEntrySize);
+  }
+  [[nodiscard]] uint8_t* payload(uint32_t queue, uint32_t index) const {
+    return payloads_.data() + (queue * depth_ + index) * kMaxPayload;
+  }
+
+ private:
+  Mapping entries_;
+  Mapping payloads_;
+  uint32_t queues_ = 0;
+  uint32_t depth_ = 0;
+};
+
+// One thread with its ring, serving the queues it was given.
+class UringWorker {
+ public:
+  UringWorker(int fd, std::vector<uint16_t> queues, Service& service, History& history, Recovery* recovery);
+
+  // Sets up the ring; to be called by the thread that will run(). Returns 0 or a positive errno.
+  int open();
+  // Registers the entries of the last arena, takes over those of the others, then serves until the connection
+  // ends. `registered` is called once, with 0 or the errno by which the kernel refused. Returns as
+  // DeviceChannel::run does.
+  template <typename Registered>
+  int run(std::span<const Arena> arenas, Registered&& registered) {
+    int error = register_entries(arenas.back());
+    registered(error);
+    if (error != 0) return error;
+    if (recovery_ != nullptr) take_over(arenas.first(arenas.size() - 1));
+    return serve();
+  }
+
+ private:
+  enum class State { kNew, kLive, kTakenOver, kDead };
+  struct Entry {
+    UringEntry* shared;
+    uint8_t* payload;
+    uint16_t queue;
+    State state;
+    // For dead entries: the request that was in them, to see when the kernel puts in another.
+    uint64_t last_commit_id;
+  };
+
+  int register_entries(const Arena& arena);
+  void take_over(std::span<const Arena> arenas);
+  int serve();
+  void complete(uint64_t user_data, int result);
+  void answer(Entry& entry);
+  void commit(Entry& entry);
+  void bury(Entry& entry);
+  void revive();
+  void sweep();
+  void submit_command(UringCommand command, uint16_t queue, uint64_t commit_id, uint64_t user_data,
+                      const void* vectors);
+  void submit_timeout(uint64_t user_data);
+
+  int fd_;
+  std::vector<uint16_t> queues_;
+  Service& service_;
+  History& history_;
+  Recovery* recovery_;
+  Ring ring_;
+  // Stable addresses: submissions point at them.
+  std::vector<std::unique_ptr<Entry>> entries_;
+  uint64_t sweep_limit_ = 0;
+  int ended_ = 0;
+};
+
+}  // namespace lamina::fuse

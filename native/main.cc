@@ -1,0 +1,79 @@
+// lamina-fuse: serves a merged TOC as a mounted filesystem, and takes such mounts away. Started by the
+// `lamina` command, which makes the error messages that people read; this program says which step failed.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "fuse/mount.h"
+#include "supervisor.h"
+
+#ifndef LAMINA_VERSION
+#define LAMINA_VERSION "unknown"
+#endif
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
+    "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
+    "           [--no-supervisor] MOUNTPOINT\n"
+    "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
+    "       lamina-fuse --version\n";
+
+int serve(const std::vector<std::string>& arguments) {
+  lamina::ServeOptions options;
+  lamina::Failure failure;
+  if (!lamina::parse_serve_options(arguments, options, failure)) {
+    lamina::report_failure(options.control_fd, failure);
+    return 1;
+  }
+  return lamina::run_supervisor(options);
+}
+
+int umount(const std::vector<std::string>& arguments) {
+  using lamina::fuse::Unmount;
+  Unmount how = Unmount::kPlain;
+  std::string mountpoint;
+  for (const std::string& argument : arguments) {
+    if (argument == "--force") {
+      how = Unmount::kForce;
+    } else if (argument == "--lazy") {
+      if (how == Unmount::kPlain) how = Unmount::kLazy;
+    } else if (argument.starts_with("-") || !mountpoint.empty()) {
+      fputs(kUsage, stderr);
+      return 2;
+    } else {
+      mountpoint = argument;
+    }
+  }
+  if (mountpoint.empty()) {
+    fputs(kUsage, stderr);
+    return 2;
+  }
+  const int error = lamina::fuse::unmount_image(mountpoint, how, false);
+  if (error == 0) return 0;
+  fprintf(stderr, "errno=%d %s %s: %s\n", error, strerrorname_np(error), mountpoint.c_str(), strerror(error));
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.empty()) {
+    fputs(kUsage, stderr);
+    return 2;
+  }
+  const std::string command = arguments.front();
+  arguments.erase(arguments.begin());
+  if (command == "serve") return serve(arguments);
+  if (command == "umount") return umount(arguments);
+  if (command == "--version") {
+    puts("lamina-fuse " LAMINA_VERSION);
+    return 0;
+  }
+  fputs(kUsage, stderr);
+  return 2;
+}

@@ -1,0 +1,131 @@
+// Numbers are decimal and whole; paths are made absolute here, because the server leaves its directory.
+#include "options.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace lamina {
+
+namespace {
+
+constexpr uint32_t kMaxThreads = 256;
+constexpr uint32_t kMaxDepth = 64;
+
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && rest == end && !text.empty();
+}
+
+bool is_open(int fd) { return fd >= 0 && fcntl(fd, F_GETFD) >= 0; }
+
+bool parse_descriptor(std::string_view text, int& fd) { return parse_number(text, fd) && is_open(fd); }
+
+// FD:OFFSET:LENGTH
+bool parse_source(std::string_view text, overlay::Source& source) {
+  const size_t first = text.find(':');
+  const size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
+  if (second == std::string_view::npos) return false;
+  return parse_descriptor(text.substr(0, first), source.fd) &&
+         parse_number(text.substr(first + 1, second - first - 1), source.offset) &&
+         parse_number(text.substr(second + 1), source.length) && source.offset < toc::kMaxOffset &&
+         source.length < toc::kMaxOffset;
+}
+
+bool parse_mount_options(std::string_view list, fuse::MountOptions& options, Failure& failure) {
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    const std::string_view option = list.substr(0, comma);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+    if (option == "suid" || option == "dev") {
+      if (geteuid() != 0) return failure.set("options", EPERM, "only root may mount with suid or dev");
+      (option == "suid" ? options.suid : options.dev) = true;
+    } else if (option == "nosuid") {
+      options.suid = false;
+    } else if (option == "nodev") {
+      options.dev = false;
+    } else if (option == "noexec") {
+      options.noexec = true;
+    } else if (option == "noatime") {
+      options.noatime = true;
+    } else if (option == "allow_other") {
+      options.allow_other = true;
+    } else if (option != "ro") {
+      return failure.set("options", EINVAL, "unknown mount option: " + std::string(option));
+    }
+  }
+  return true;
+}
+
+bool make_absolute(std::string& path) {
+  if (path.starts_with('/')) return true;
+  char directory[PATH_MAX];
+  if (getcwd(directory, sizeof directory) == nullptr) return false;
+  path = std::string(directory) + '/' + path;
+  return true;
+}
+
+}  // namespace
+
+bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions& options, Failure& failure) {
+  std::vector<std::string> operands;
+  for (size_t at = 0; at < arguments.size(); ++at) {
+    const std::string& name = arguments[at];
+    if (name == "--no-uring") {
+      options.uring = false;
+      continue;
+    }
+    if (name == "--no-supervisor") {
+      options.supervisor = false;
+      continue;
+    }
+    if (!name.starts_with("--")) {
+      operands.push_back(name);
+      continue;
+    }
+    if (++at == arguments.size()) return failure.set("options", EINVAL, name + " needs a value");
+    const std::string& value = arguments[at];
+    bool good = true;
+    if (name == "--toc-fd") {
+      good = parse_descriptor(value, options.toc_fd);
+    } else if (name == "--control-fd") {
+      good = parse_descriptor(value, options.control_fd);
+    } else if (name == "--stats-fd") {
+      good = parse_descriptor(value, options.stats_fd);
+    } else if (name == "--source") {
+      good = parse_source(value, options.sources.emplace_back());
+    } else if (name == "--remove") {
+      good = make_absolute(options.remove.emplace_back(value));
+    } else if (name == "--threads") {
+      good = parse_number(value, options.threads) && options.threads >= 1 && options.threads <= kMaxThreads;
+    } else if (name == "--depth") {
+      good = parse_number(value, options.depth) && options.depth >= 1 && options.depth <= kMaxDepth;
+    } else if (name == "--fsname") {
+      options.mount.fsname = value;
+    } else if (name == "--options") {
+      if (!parse_mount_options(value, options.mount, failure)) return false;
+    } else {
+      return failure.set("options", EINVAL, "unknown option: " + name);
+    }
+    if (!good) return failure.set("options", EINVAL, "bad value of " + name + ": " + value);
+  }
+  if (operands.size() != 1) return failure.set("options", EINVAL, "expected one mount point");
+  if (options.toc_fd < 0) return failure.set("options", EINVAL, "--toc-fd is missing");
+  if (options.mount.fsname.empty()) options.mount.fsname = "lamina";
+  char resolved[PATH_MAX];
+  if (realpath(operands[0].c_str(), resolved) == nullptr) {
+    return failure.set("mount", errno, operands[0] + ": " + strerror(errno));
+  }
+  options.mount.mountpoint = resolved;
+  return true;
+}
+
+}  // namespace lamina

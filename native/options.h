@@ -1,0 +1,31 @@
+// The command line of `lamina-fuse serve`. What is not understood is refused: the caller is a program, and a
+// misspelt option that is ignored would be a mount with other rights than were asked for.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fuse/mount.h"
+#include "overlay/image.h"
+#include "sys/failure.h"
+
+namespace lamina {
+
+struct ServeOptions {
+  int toc_fd = -1;
+  int control_fd = -1;
+  int stats_fd = -1;
+  std::vector<overlay::Source> sources;  // bottom to top
+  std::vector<std::string> remove;       // absolute; unlinked when the mount ends
+  uint32_t threads = 0;                  // 0: one a CPU, at least two
+  uint32_t depth = 0;                    // entries of a ring queue; 0: the default
+  bool uring = true;
+  bool supervisor = true;
+  fuse::MountOptions mount;
+};
+
+// Parses what follows `serve`. The control descriptor is set as soon as it is known, so that a failure can be
+// reported.
+bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions& options, Failure& failure);
+
+}  // namespace lamina

@@ -1,0 +1,217 @@
+// Making the parts of a server and running its threads: with io_uring one thread a CPU and one for what still
+// comes by /dev/fuse (FORGET, INTERRUPT); without it one thread a cloned descriptor.
+#include "session.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "sys/log.h"
+#include "sys/ring.h"
+#include "sys/thread.h"
+
+namespace lamina {
+
+namespace {
+
+constexpr uint64_t kReadahead = 1 << 20;
+constexpr uint32_t kDefaultDepth = 1;
+
+// Whether io_uring may be used at all; the kernel must not be asked for it by INIT otherwise.
+bool ring_possible() {
+  const char* parameter = "/sys/module/fuse/parameters/enable_uring";
+  FILE* file = fopen(parameter, "re");
+  if (file == nullptr) return false;
+  const int value = fgetc(file);
+  fclose(file);
+  if (value != 'Y' && value != '1') return false;
+  Ring trial;
+  return trial.open(1) == 0;
+}
+
+// Counts the threads that have begun, for the one that waits for them.
+class Gate {
+ public:
+  void arrive(int error) {
+    pthread_mutex_lock(&mutex_);
+    ++arrived_;
+    if (error != 0) error_ = error;
+    pthread_cond_signal(&changed_);
+    pthread_mutex_unlock(&mutex_);
+  }
+  int wait_for(uint32_t count) {
+    pthread_mutex_lock(&mutex_);
+    while (arrived_ < count) pthread_cond_wait(&changed_, &mutex_);
+    const int error = error_;
+    pthread_mutex_unlock(&mutex_);
+    return error;
+  }
+
+ private:
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
+  uint32_t arrived_ = 0;
+  int error_ = 0;
+};
+
+void announce(int ready_fd) { [[maybe_unused]] const ssize_t written = write(ready_fd, "r", 1); }
+
+}  // namespace
+
+bool Session::open_image(const ServeOptions& options, Failure& failure) {
+  std::vector<uint64_t> lengths;
+  for (const overlay::Source& source : options.sources) {
+    struct stat status {};
+    if (fstat(source.fd, &status) != 0) {
+      return failure.set("source", errno, std::string("a source cannot be examined: ") + strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode)) return failure.set("source", EINVAL, "a source is not a regular file");
+    const auto size = static_cast<uint64_t>(status.st_size);
+    if (source.offset > size || source.length > size - source.offset) {
+      return failure.set("source", EINVAL, "a source is shorter than its range");
+    }
+    lengths.push_back(source.length);
+  }
+  toc::Error error;
+  if (!toc_.open(options.toc_fd, error) || !toc_.validate(lengths, error)) {
+    return failure.set("toc", error.error, error.message);
+  }
+  stats_memory_ = map_stats(options.stats_fd);
+  if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
+  image_ = std::make_unique<overlay::Image>(toc_, options.sources);
+  service_ = std::make_unique<fuse::Service>(*image_, stats());
+  return true;
+}
+
+bool Session::mount(const ServeOptions& options, Failure& failure) {
+  online_cpus_ = read_cpu_list("/sys/devices/system/cpu/online");
+  if (online_cpus_.empty()) online_cpus_.push_back(0);
+  const auto possible = read_cpu_list("/sys/devices/system/cpu/possible");
+  possible_cpus_ = static_cast<uint32_t>(std::max(possible.size(), online_cpus_.size()));
+  device_threads_ = options.threads != 0 ? options.threads
+                                         : std::max<uint32_t>(2, static_cast<uint32_t>(online_cpus_.size()));
+  depth_ = options.depth != 0 ? options.depth : kDefaultDepth;
+
+  const bool want_uring = options.uring && ring_possible();
+  if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
+  fuse::raise_readahead(options.mount.mountpoint, kReadahead);
+  const fuse::Wishes wishes{.uring = want_uring, .posix_acl = image_->has_xattrs()};
+  const int error = fuse::negotiate(mounted_.device.get(), wishes, agreement_);
+  bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
+  good = good && clone_devices(failure);
+  if (!good) fuse::unmount_image(options.mount.mountpoint, fuse::Unmount::kForce, mounted_.by_helper);
+  return good;
+}
+
+// Every descriptor is also held by the supervisor: the kernel aborts the requests of one that is closed.
+bool Session::clone_devices(Failure& failure) {
+  for (uint32_t index = 1; index < device_threads_; ++index) {
+    UniqueFd clone(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    uint32_t device = static_cast<uint32_t>(mounted_.device.get());
+    if (!clone.valid() || ioctl(clone.get(), fuse::kDevIocClone, &device) != 0) {
+      return failure.set("fuse-device", errno, std::string("/dev/fuse cannot be cloned: ") + strerror(errno));
+    }
+    clones_.push_back(std::move(clone));
+  }
+  shared_memory_ = Mapping::shared(sizeof(SharedState));
+  slots_memory_ = Mapping::shared(sizeof(fuse::DeviceSlot) * device_threads_);
+  histories_memory_ = Mapping::shared(sizeof(fuse::History) * online_cpus_.size());
+  if (!shared_memory_.valid() || !slots_memory_.valid() || !histories_memory_.valid()) {
+    return failure.set("init", errno, "no memory for the servers");
+  }
+  slot(0).history.add(agreement_.first_unique);
+  shared().transport.store(agreement_.uring ? kTransportUring : kTransportDevice);
+  return true;
+}
+
+bool Session::prepare_server() {
+  if (!uring()) return true;
+  fuse::Arena arena;
+  if (!arena.create(possible_cpus_, depth_)) return false;
+  arenas_.push_back(std::move(arena));
+  return true;
+}
+
+uint64_t Session::requests_served() const {
+  uint64_t sum = 0;
+  for (const auto& counter : stats().requests) sum += counter.load(std::memory_order_relaxed);
+  return sum;
+}
+
+// Queues of CPUs that are not online get no requests, but the kernel waits until each queue has an entry.
+std::vector<uint16_t> Session::queues_of(uint32_t worker) const {
+  std::vector<uint16_t> queues;
+  for (uint32_t queue = 0; queue < possible_cpus_; ++queue) {
+    const auto owner = std::find(online_cpus_.begin(), online_cpus_.end(), queue);
+    const auto index = owner == online_cpus_.end() ? 0 : static_cast<uint32_t>(owner - online_cpus_.begin());
+    if (index == worker) queues.push_back(static_cast<uint16_t>(queue));
+  }
+  return queues;
+}
+
+void Session::make_recovery() {
+  std::vector<const fuse::History*> histories;
+  for (uint32_t index = 0; index < device_threads_; ++index) histories.push_back(&slot(index).history);
+  for (uint32_t worker = 0; worker < online_cpus_.size(); ++worker) histories.push_back(&history(worker));
+  recovery_ = std::make_unique<fuse::Recovery>(histories, agreement_.first_unique,
+                                               static_cast<uint32_t>(online_cpus_.size()));
+}
+
+bool Session::serve(int ready_fd) {
+  stats().server_pid.store(static_cast<uint64_t>(getpid()), std::memory_order_relaxed);
+  return uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
+}
+
+bool Session::serve_by_uring(int ready_fd) {
+  if (arenas_.size() > 1) make_recovery();
+  const auto workers = static_cast<uint32_t>(online_cpus_.size());
+  static Gate gate;
+  for (uint32_t index = 0; index < workers; ++index) {
+    const int error = start_thread([this, index] {
+      pin_to_cpu(online_cpus_[index]);
+      fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_, history(index),
+                               recovery_.get());
+      const int opened = worker.open();
+      if (opened != 0) {
+        gate.arrive(opened);
+        return;
+      }
+      worker.run(arenas_, [](int registered) { gate.arrive(registered); });
+    });
+    if (error != 0) return false;
+  }
+  const int refused = gate.wait_for(workers);
+  if (refused != 0) {
+    // After a first success the kernel offers no way back to /dev/fuse: the next server has to do better.
+    if (arenas_.size() > 1) return false;
+    log_line("the kernel refused io_uring (%s); using /dev/fuse", strerror(refused));
+    shared().transport.store(kTransportDevice);
+    return serve_by_device(ready_fd);
+  }
+  stats().uring.store(1, std::memory_order_relaxed);
+  announce(ready_fd);
+  fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_, recovery_.get());
+  channel.run();
+  return true;
+}
+
+bool Session::serve_by_device(int ready_fd) {
+  stats().uring.store(0, std::memory_order_relaxed);
+  for (uint32_t index = 1; index < device_threads_; ++index) {
+    const int error = start_thread([this, index] {
+      fuse::DeviceChannel(clones_[index - 1].get(), slot(index), *service_, nullptr).run();
+    });
+    if (error != 0) return false;
+  }
+  announce(ready_fd);
+  fuse::DeviceChannel(mounted_.device.get(), slot(0), *service_, nullptr).run();
+  return true;
+}
+
+}  // namespace lamina

@@ -1,0 +1,88 @@
+// Everything a server needs to answer requests, made once by the process that mounts. A server is a fork of
+// that process and calls serve(); a later fork finds in the shared memory what the earlier one left
+// unfinished.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "fuse/channel.h"
+#include "fuse/init.h"
+#include "fuse/uring.h"
+#include "options.h"
+#include "sys/cpus.h"
+#include "sys/mapping.h"
+#include "sys/stats.h"
+#include "sys/unique_fd.h"
+#include "toc/toc.h"
+
+namespace lamina {
+
+// What the servers of one mount tell each other and the supervisor.
+struct SharedState {
+  // Set by the first server: 1 when the kernel took the ring entries, 2 when it refused and /dev/fuse is
+  // used.
+  std::atomic<uint32_t> transport;
+};
+inline constexpr uint32_t kTransportUring = 1;
+inline constexpr uint32_t kTransportDevice = 2;
+
+class Session {
+ public:
+  // Maps and checks the TOC, and checks that the sources are there. Touches no mount.
+  bool open_image(const ServeOptions& options, Failure& failure);
+  // Mounts, agrees with the kernel, and makes the memory that servers share. On failure nothing stays
+  // mounted.
+  bool mount(const ServeOptions& options, Failure& failure);
+  // Makes what the next server needs of its own; to be called before each fork. False: no memory (errno).
+  bool prepare_server();
+
+  // Answers requests until the connection ends, then returns. Calls back once, when requests are being
+  // answered, by writing a byte to `ready_fd`. Must be called in the process that is to be the server, with
+  // one thread. False when it could not begin.
+  bool serve(int ready_fd);
+
+  [[nodiscard]] bool uring() const { return shared().transport.load() == kTransportUring; }
+  [[nodiscard]] bool by_helper() const { return mounted_.by_helper; }
+  [[nodiscard]] Stats& stats() const { return *reinterpret_cast<Stats*>(stats_memory_.data()); }
+  [[nodiscard]] const std::vector<uint32_t>& online_cpus() const { return online_cpus_; }
+  // The sum of all request counters: whether anything was answered since the last look.
+  [[nodiscard]] uint64_t requests_served() const;
+
+ private:
+  [[nodiscard]] SharedState& shared() const { return *reinterpret_cast<SharedState*>(shared_memory_.data()); }
+  [[nodiscard]] fuse::DeviceSlot& slot(uint32_t index) const {
+    return reinterpret_cast<fuse::DeviceSlot*>(slots_memory_.data())[index];
+  }
+  [[nodiscard]] fuse::History& history(uint32_t worker) const {
+    return reinterpret_cast<fuse::History*>(histories_memory_.data())[worker];
+  }
+  bool clone_devices(Failure& failure);
+  void make_recovery();
+  bool serve_by_uring(int ready_fd);
+  bool serve_by_device(int ready_fd);
+  std::vector<uint16_t> queues_of(uint32_t worker) const;
+
+  toc::Toc toc_;
+  std::unique_ptr<overlay::Image> image_;
+  std::unique_ptr<fuse::Service> service_;
+  std::unique_ptr<fuse::Recovery> recovery_;
+  fuse::Mounted mounted_;
+  fuse::Agreement agreement_;
+  // For the second and later threads of /dev/fuse.
+  std::vector<UniqueFd> clones_;
+  std::vector<uint32_t> online_cpus_;
+  uint32_t possible_cpus_ = 1;
+  uint32_t device_threads_ = 2;
+  uint32_t depth_ = 1;
+  Mapping stats_memory_;
+  Mapping shared_memory_;
+  Mapping slots_memory_;
+  Mapping histories_memory_;
+  std::vector<fuse::Arena> arenas_;
+};
+
+}  // namespace lamina
