@@ -132,18 +132,17 @@ function report(error: unknown): void {
 }
 
 const order = JSON.parse(process.argv[2] ?? '') as ServerOrder;
-let exitCode = 0;
 try {
   await serve(order);
+  for (const file of order.removeAtEnd) rmSync(file, { force: true });
+  // Threads of libfuse may still hold the event loop.
+  process.exit(0);
 } catch (error) {
-  exitCode = 1;
   const failed = error instanceof StepError ? error : new StepError('serve', error);
   // libfuse mounts before it checks all of its options.
   if (connection() !== undefined) await unmount(order.mountpoint);
-  await new Promise<void>((sent) =>
-    process.send?.({ ready: false, step: failed.step, message: failed.message }, () => sent()),
-  );
+  const message: ServerAnswer = { ready: false, step: failed.step, message: failed.message };
+  await new Promise((sent) => process.send?.(message, sent));
+  // What the server printed is part of the error: whoever started it removes the files.
+  process.exit(1);
 }
-for (const file of order.removeAtEnd) rmSync(file, { force: true });
-// Threads of libfuse may still hold the event loop.
-process.exit(exitCode);
