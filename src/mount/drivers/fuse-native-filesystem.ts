@@ -18,6 +18,7 @@ export const ENOENT = -2;
 export const EIO = -5;
 export const EINVAL = -22;
 export const ERANGE = -34;
+export const ENAMETOOLONG = -36;
 export const ENODATA = -61;
 
 const CACHED_NODES = 16_384;
@@ -59,9 +60,11 @@ export class PortableFilesystem {
   }
 
   /** stat(2) of the name itself. */
-  getattr(path: ByteString): Uint32Array | typeof ENOENT {
+  getattr(path: ByteString): Uint32Array | typeof ENOENT | typeof ENAMETOOLONG {
     const inode = this.#inode(path);
-    return inode === undefined ? ENOENT : statWords(inode, dataBlocks(this.#view.extents(inode.ino)));
+    if (inode !== undefined) return statWords(inode, dataBlocks(this.#view.extents(inode.ino)));
+    // The kernel asks for names of up to 1024 bytes (FUSE_NAME_MAX).
+    return path.length - path.lastIndexOf('/') - 1 > NAME_MAX ? ENAMETOOLONG : ENOENT;
   }
 
   readdir(path: ByteString): DirectoryListing | typeof ENOENT {

@@ -16,6 +16,10 @@ export const FUSE_NATIVE_LIMITS = {
     'fuse-native decodes names of attributes as UTF-8: of two that differ only in bytes that are not UTF-8 none can be read.',
   'symlink-text-expanded':
     'libfuse 2.9 holds a symbolic link in 4096 bytes, in which bytes above 7F count twice on the way: longer ones give EIO.',
+  'acl-not-enforced':
+    'libfuse 2.9 cannot ask for FUSE_POSIX_ACL: access control lists are shown, but the mode alone decides.',
+  'trusted-names-listed':
+    'fuse-native does not say who asks: the names of trusted attributes are listed for everyone. Their values are for root alone.',
   'mountpoint-utf8':
     'fuse-native takes the mountpoint and the mount options as UTF-8 of at most 1023 bytes each.',
   'one-thread': 'Requests are answered one after the other, by the JavaScript thread.',
