@@ -13,8 +13,9 @@ import { lamina, withUring } from '../subjects/lamina.js';
 const SERVER = join(PROJECT, `prebuilds/linux-${process.arch}/lamina-fuse`);
 
 /** The merged TOC of the image, made by the command line in a cache of its own. */
-function tocOf(image, root) {
-  lamina(root, ['fs', 'ls', image.archive, '/'], { stdio: 'ignore' });
+function tocOf(image, root, directory) {
+  lamina(root, ['mount', '-o', 'verify=none', image.archive, directory], { stdio: 'ignore' });
+  lamina(root, ['umount', directory]);
   const [name, ...others] = readdirSync(join(root, 'chains'));
   if (name === undefined || others.length > 0) throw new Error('expected one merged TOC in a new cache');
   return join(root, 'chains', name);
@@ -72,7 +73,7 @@ export const ready = {
         const lowers = [...image.lowers].reverse().join(':');
         value = timed('fuse-overlayfs', ['-o', `ro,lowerdir=${lowers}`, directory], { stdio: 'ignore' });
       } else {
-        const toc = tocOf(image, join(scratch, 'root'));
+        const toc = tocOf(image, join(scratch, 'root'), directory);
         const flags = subject.uring ? [] : ['--no-uring'];
         value = await withUring(subject.uring, () => serve(toc, image, directory, flags));
       }

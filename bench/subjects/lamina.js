@@ -2,7 +2,8 @@
  * Lamina as users have it: the built command line, mounting the archive itself. Three ways to serve: FUSE-over-io_uring
  * (the kernel parameter is set for the mount and put back), /dev/fuse alone, and the portable driver.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, setUringEnabled, uringEnabled } from '../lib/system.js';
 import { PROJECT } from '../lib/work.js';
@@ -11,7 +12,8 @@ export const LAMINA = join(PROJECT, 'dist/cli/main.js');
 
 /** Runs `lamina ...args` with its cache at `root`; -> stdout. */
 export function lamina(root, args, options = {}) {
-  return run(process.execPath, [LAMINA, ...args], { env: { ...process.env, LAMINA_ROOT: root }, ...options });
+  const env = { ...process.env, LAMINA_ROOT: root, LAMINA_RUN: join(root, 'run') };
+  return run(process.execPath, [LAMINA, ...args], { env, ...options });
 }
 
 /** Does something with io_uring allowed or not, and leaves the kernel parameter as it was. */
@@ -23,6 +25,24 @@ export function withUring(enabled, action) {
     return action();
   } finally {
     setUringEnabled(before);
+  }
+}
+
+/**
+ * The server's counters (native/sys/stats.h) must say that the mount was served in the way that its row names, by one server
+ * that never died and met no error.
+ */
+function checkStats(root, directory, uring) {
+  const id = createHash('sha256').update(realpathSync(directory)).digest('hex').slice(0, 12);
+  const stats = readFileSync(join(root, 'run/mounts', `${id}.stats`));
+  if (stats.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('the server keeps no counters');
+  const [restarts, viaUring, , ioErrors] = [24, 32, 40, 48].map((offset) =>
+    Number(stats.readBigUInt64LE(offset)),
+  );
+  if (restarts > 0 || ioErrors > 0)
+    throw new Error(`the server died ${restarts} times, met ${ioErrors} errors`);
+  if (Boolean(viaUring) !== uring) {
+    throw new Error(`meant to be served ${uring ? 'by' : 'without'} io_uring, and was not`);
   }
 }
 
@@ -52,7 +72,15 @@ function subject(name, { uring, flags }) {
       withUring(uring, () =>
         lamina(root, ['mount', ...flags, image.archive, directory], { stdio: 'ignore' }),
       );
-      return { umount: () => lamina(root, ['umount', directory]) };
+      return {
+        umount() {
+          try {
+            if (name !== 'lamina-portable') checkStats(root, directory, uring);
+          } finally {
+            lamina(root, ['umount', directory]);
+          }
+        },
+      };
     },
   };
 }
