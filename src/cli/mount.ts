@@ -1,6 +1,8 @@
 /** `lamina mount IMAGE DIR` */
+import type { ChildProcess } from 'node:child_process';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
+import type { Mounted } from '../mount/mount.js';
 import type { DriverName } from '../mount/options.js';
 
 interface Flags {
@@ -58,8 +60,10 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
   }).finally(() => progress.finish());
   try {
     const warn = (message: string): void => void process.stderr.write(`lamina: warning: ${message}\n`);
+    // From before the mount exists, so that an interrupt at any moment unmounts it.
+    const interrupt = flags.foreground === true ? interruption() : undefined;
     const mounted = await mountOpened(image, directory, options, driver, warn);
-    if (flags.foreground === true) await foreground(mounted.process, mounted.record.mountpoint);
+    if (interrupt !== undefined) await foreground(mounted, interrupt);
     else mounted.release();
   } finally {
     image.close();
@@ -75,26 +79,38 @@ function parseDriver(text: string | undefined): DriverName | undefined {
 
 /** Waits for the mount's end and passes signals on. A mount that verification took down ends with its error. */
 async function foreground(
-  server: import('node:child_process').ChildProcess,
-  mountpoint: string,
+  { process: server, verifier, record }: Mounted,
+  interrupt: AbortSignal,
 ): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => server.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal));
-  if (server.exitCode === null && server.signalCode === null)
-    await new Promise((resolve) => server.once('exit', resolve));
+  const stop = (): void => void server.kill('SIGTERM');
+  interrupt.addEventListener('abort', stop);
+  if (interrupt.aborted) stop();
+  await exit(server);
+  if (verifier === undefined || interrupt.aborted) return void verifier?.kill();
+  // Unmounted by somebody, or taken down by the verifier: if so, it is about to end, having written down why.
   const { MountTable } = await import('../mount/table.js');
   const table = new MountTable();
-  // The verifier breaks the connection first and writes down why a moment later.
-  for (let waitedMs = 0; waitedMs < 500 && server.exitCode !== 0; waitedMs += 20) {
-    if ((await table.read(mountpoint))?.verify === 'failed') break;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  const record = await table.read(mountpoint);
-  if (record?.verify !== 'failed') return;
-  await table.remove(record.id);
+  await exit(verifier);
+  const failed = await table.read(record.mountpoint);
+  if (failed?.verify !== 'failed') return;
+  await table.remove(failed.id);
   throw new LaminaError(
     'EDIGEST',
-    record.error?.replace(/^\[EDIGEST\] /, '') ?? 'a layer is not what its digest promises',
-    { path: mountpoint },
+    failed.error?.replace(/^\[EDIGEST\] /, '') ?? 'a layer is not what its digest promises',
+    {
+      path: record.mountpoint,
+    },
   );
+}
+
+/** Aborted by the first signal that asks this process to end. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => controller.abort());
+  return controller.signal;
+}
+
+async function exit(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null)
+    await new Promise((resolve) => child.once('exit', resolve));
 }

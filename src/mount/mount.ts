@@ -29,6 +29,8 @@ export interface Mounted {
   record: MountRecord;
   /** Ends when the mount does. */
   process: ChildProcess;
+  /** Hashes what is read in place; ends with status 1 when it had to take the mount down, and the record says why. */
+  verifier: ChildProcess | undefined;
   /** Lets this process end while the mount goes on. */
   release(): void;
 }
@@ -82,8 +84,16 @@ export async function mountImage(
       choice.driver === 'native' ? await startNative(choice.binary, job) : await startFuseNative(job);
     record.pid = server.pid;
     await table.write(record);
-    if (record.verify === 'pending') startVerifier(image.unverified, image.cache, mountpoint, job.logFile);
-    return { record, process: server.process, release: () => server.process.unref() };
+    const verifier =
+      record.verify === 'pending'
+        ? startVerifier(image.unverified, image.cache, mountpoint, job.logFile)
+        : undefined;
+    return {
+      record,
+      process: server.process,
+      verifier,
+      release: () => [server.process, verifier].forEach((child) => child?.unref()),
+    };
   } catch (error) {
     await table.remove(id);
     throw error;
@@ -97,7 +107,7 @@ async function freeMountpoint(directory: string, table: MountTable): Promise<str
   const unresolved = await resolveMountpoint(directory);
   const type = mountedDirectories().get(unresolved);
   if (type === 'fuse.lamina' || (type?.startsWith('fuse') && (await table.read(unresolved)) !== undefined)) {
-    if (await isServed({ mountpoint: unresolved, pid: 0 })) {
+    if (await isServed(unresolved)) {
       throw new LaminaError('EBUSY', `an image is already mounted on ${directory}`, {
         path: directory,
         hint: `Unmount it with: lamina umount ${directory}`,

@@ -49,6 +49,8 @@ export function runDirectory(): string {
     : `/tmp/lamina-${uid}`;
 }
 
+const ANSWER_TIMEOUT_MS = 2000;
+
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
 
@@ -103,31 +105,31 @@ async function stateOf(
   mounted: ReadonlyMap<string, string>,
 ): Promise<MountState | undefined> {
   if (record.verify === 'failed') return 'failed';
-  if (mounted.get(record.mountpoint)?.startsWith('fuse')) return (await isServed(record)) ? 'live' : 'stale';
+  if (mounted.get(record.mountpoint)?.startsWith('fuse'))
+    return (await isServed(record.mountpoint)) ? 'live' : 'stale';
   // Between writing the record and the mount itself a moment passes.
   return record.pid === 0 && Date.now() - Date.parse(record.createdAt) < 60_000 ? 'live' : undefined;
 }
 
 /**
- * Whether somebody answers for the mount. statfs(2) is never answered from a cache. A server may outlive its supervisor, so
- * the recorded process alone does not decide.
+ * Whether somebody answers for the mount: statfs(2) is never answered from a cache. A recorded process does not decide: a server may
+ * outlive its supervisor, and process numbers are used again.
  */
-export async function isServed(record: Pick<MountRecord, 'mountpoint' | 'pid'>): Promise<boolean> {
-  if (isAlive(record.pid)) return true;
-  const answer = statfs(record.mountpoint).then(
+export async function isServed(mountpoint: string): Promise<boolean> {
+  const answer = statfs(mountpoint).then(
     () => true,
     (error: NodeJS.ErrnoException) => error.code === 'EACCES' || error.code === 'EPERM',
   );
-  return Promise.race([answer, setTimeout(2000, false, { ref: false })]);
+  return Promise.race([answer, setTimeout(ANSWER_TIMEOUT_MS, false, { ref: false })]);
 }
 
-export function isAlive(pid: number): boolean {
-  if (pid <= 0) return false;
+/** Whether the process runs: one that has ended but was not waited for (a zombie) does not. */
+export function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return pid > 0 && !/\) [ZX] /.test(stat);
+  } catch {
+    return false;
   }
 }
 

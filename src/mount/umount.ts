@@ -5,7 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { LaminaError } from '../errors.js';
 import { serverBinary } from './server-binary.js';
-import { isServed, mountedDirectories, MountTable } from './table.js';
+import { isRunning, isServed, mountedDirectories, MountTable } from './table.js';
 
 const run = promisify(execFile);
 
@@ -35,7 +35,7 @@ export async function umount(directory: string, options: UmountOptions = {}): Pr
       path: directory,
     });
   }
-  const isStale = !(await isServed(record ?? { mountpoint, pid: 0 }));
+  const isStale = !(await isServed(mountpoint));
   await unmountNow(mountpoint, { ...options, lazy: options.lazy === true || isStale });
   if (record !== undefined) await untilGone(record.pid, options.lazy === true);
   if (isStale && record !== undefined) await table.remove(record.id);
@@ -90,12 +90,7 @@ function umountCommand(mountpoint: string, flags: string[]): [string, string[]] 
 
 /** The server ends within moments of its mount; a lazy one when the last file is closed, which is not waited for. */
 async function untilGone(pid: number, lazy: boolean): Promise<void> {
-  for (let waitedMs = 0; pid > 0 && !lazy && waitedMs < 2000; waitedMs += 5) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
+  for (let waitedMs = 0; !lazy && waitedMs < 2000 && isRunning(pid); waitedMs += 5) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

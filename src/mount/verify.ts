@@ -4,6 +4,7 @@
  * is wrong the mount is taken down by force, and `lamina mounts` says why.
  */
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -51,13 +52,13 @@ export async function verifyLayers(layers: readonly VerifyLayer[], cache: Cache)
   }
 }
 
-/** Starts a process that verifies `layers` and takes the mount down if one is wrong. It does not keep this process alive. */
+/** Starts a process that verifies `layers` and takes the mount down if one is wrong. It outlives this one once it is unref'ed. */
 export function startVerifier(
   layers: readonly VerifyLayer[],
   cache: Cache,
   mountpoint: string,
   logFile: string,
-): void {
+): ChildProcess {
   const files = [...new Set(layers.map(({ source }) => source.fd))];
   const job: VerifyJob = {
     cacheRoot: cache.root,
@@ -75,7 +76,7 @@ export function startVerifier(
       stdio: ['ignore', 'ignore', logFd, ...files],
     });
     child.on('error', () => {});
-    child.unref();
+    return child;
   } finally {
     closeSync(logFd);
   }
