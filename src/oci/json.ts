@@ -30,9 +30,9 @@ export class JsonObject {
     this.#fields = fields as Record<string, unknown>;
   }
 
-  /** undefined where the field is absent or null. Inherited properties do not count. */
+  /** undefined where the field is absent or null. */
   get(key: string): unknown {
-    return Object.hasOwn(this.#fields, key) ? (this.#fields[key] ?? undefined) : undefined;
+    return this.#fields[key] ?? undefined;
   }
 
   /** Names of all fields, whatever they hold. */

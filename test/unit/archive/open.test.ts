@@ -34,8 +34,8 @@ describe('detection', () => {
     expect(() => detectFile(join(scratch.path, 'nothing'))).toThrow(failing('ENOENT'));
   });
 
-  test.each(['gzip', 'bzip2', 'xz', 'zstd'])('what %s has compressed', (program) => {
-    if (!needs(`command ${program}`)) return;
+  test.for(['gzip', 'bzip2', 'xz', 'zstd'])('what %s has compressed', (program, { skip }) => {
+    if (!needs(`command ${program}`)) skip();
     const bytes = execFileSync(program, ['-c'], { input: tarOf(docker25), maxBuffer: 1 << 24 });
     const path = scratch.file(bytes);
     expect(detectFile(path)).toEqual({ kind: 'compressed', compression: program });
