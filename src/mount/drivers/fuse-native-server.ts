@@ -3,9 +3,9 @@
  * JSON, and the descriptors that the order names; it answers with one ServerAnswer over Node's IPC channel and ends when the mount does.
  * The rule it guards: nothing here touches the mount, since a system call on it would wait for this very thread.
  */
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { promisify } from 'node:util';
+import type { Writable } from 'node:stream';
 import { TocReader } from '../../merge/toc-reader.js';
 import { ImageView } from '../../merge/view.js';
 import { libfuseOptions, loadFuseNative, mountFuseNative } from './fuse-native-binding.js';
@@ -30,7 +30,7 @@ export type ServerAnswer = { ready: true } | { ready: false; step: string; messa
 const CHECK_INTERVAL_MS = 200;
 const MAX_REPORTS = 100;
 
-async function serve(order: ServerOrder): Promise<void> {
+async function serve(order: ServerOrder, unmounter: Writable): Promise<void> {
   const fuseNative = step('load', loadFuseNative);
   const filesystem = step('toc', () => {
     const toc = new TocReader(readFileSync(order.tocFd), order.tocName);
@@ -45,8 +45,7 @@ async function serve(order: ServerOrder): Promise<void> {
     throw new StepError('mount', error);
   }
   const ended = whenConnectionEnds();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => void unmount(order.mountpoint));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => unmounter.write('\n'));
   // A terminal that closes is no reason to leave a dead mount behind.
   process.on('SIGHUP', () => {});
   answer({ ready: true });
@@ -101,28 +100,23 @@ function isFuseDevice(fd: string): boolean {
   }
 }
 
-/** Plainly, and if something is open below it lazily: it is then served until that is closed. */
-async function unmount(mountpoint: string): Promise<void> {
-  const commands =
+/**
+ * The process that unmounts at each line it is sent: plainly, and if something is open below it lazily, to be served until that is
+ * closed. libfuse opens /dev/fuse without O_CLOEXEC, and a child that holds it keeps the connection alive for which, when this process
+ * is gone, it waits itself: it must be started before the mount is.
+ */
+function startUnmounter(mountpoint: string): Writable {
+  const script =
     process.getuid?.() === 0
-      ? [
-          ['umount', '--'],
-          ['umount', '-l', '--'],
-        ]
-      : [
-          ['fusermount3', '-u', '--'],
-          ['fusermount', '-u', '--'],
-          ['fusermount3', '-u', '-z', '--'],
-          ['fusermount', '-u', '-z', '--'],
-        ];
-  for (const [command, ...args] of commands) {
-    try {
-      await promisify(execFile)(command!, [...args, mountpoint]);
-      return;
-    } catch {
-      // The next one is tried; when none succeeds the mount goes on, and the signal can be sent again.
-    }
-  }
+      ? 'umount -- "$1" || umount -l -- "$1"'
+      : 'fusermount3 -u -- "$1" || fusermount -u -- "$1" || fusermount3 -uz -- "$1" || fusermount -uz -- "$1"';
+  const child = spawn('/bin/sh', ['-c', `while read -r line; do ${script}; done`, 'sh', mountpoint], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  // Without a shell a signal does nothing, and the mount can still be ended from outside.
+  child.on('error', report);
+  child.stdin.on('error', report);
+  return child.stdin;
 }
 
 let reports = 0;
@@ -132,15 +126,16 @@ function report(error: unknown): void {
 }
 
 const order = JSON.parse(process.argv[2] ?? '') as ServerOrder;
+const unmounter = startUnmounter(order.mountpoint);
 try {
-  await serve(order);
+  await serve(order, unmounter);
   for (const file of order.removeAtEnd) rmSync(file, { force: true });
   // Threads of libfuse may still hold the event loop.
   process.exit(0);
 } catch (error) {
   const failed = error instanceof StepError ? error : new StepError('serve', error);
-  // libfuse mounts before it checks all of its options.
-  if (connection() !== undefined) await unmount(order.mountpoint);
+  // libfuse mounts before it checks all of its options. Nobody answers there: the unmount ends when this process does.
+  if (connection() !== undefined) await new Promise((written) => unmounter.write('\n', written));
   const message: ServerAnswer = { ready: false, step: failed.step, message: failed.message };
   await new Promise((sent) => process.send?.(message, sent));
   // What the server printed is part of the error: whoever started it removes the files.
