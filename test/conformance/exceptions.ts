@@ -6,4 +6,6 @@ export const FUSE_NATIVE_EXCEPTIONS: Record<string, string> = {
   'times have nanoseconds': FUSE_NATIVE_LIMITS['mtime-milliseconds'],
   'times may lie before 1970': FUSE_NATIVE_LIMITS['mtime-before-epoch'],
   'SEEK_DATA and SEEK_HOLE find the data and the holes of a sparse file': FUSE_NATIVE_LIMITS['no-seek-hole'],
+  'trusted attributes are for root alone': FUSE_NATIVE_LIMITS['trusted-names-listed'],
+  'a POSIX ACL is enforced': FUSE_NATIVE_LIMITS['acl-not-enforced'],
 };
