@@ -24,7 +24,15 @@ const TYPESCRIPT_ORDER = [
   ['index.ts'],
   ['cli'],
 ];
-const NATIVE_ORDER = [['sys'], ['fuse', 'toc'], ['overlay'], ['session', 'stats'], ['supervisor'], ['main']];
+const NATIVE_ORDER = [
+  ['sys'],
+  ['fuse', 'toc'],
+  ['overlay'],
+  ['options'],
+  ['session'],
+  ['supervisor'],
+  ['main'],
+];
 
 interface Import {
   file: string;
