@@ -14,12 +14,12 @@ import type { LayerToc } from '../layer/tree.js';
 import { encodeToc } from '../merge/encode.js';
 import { mergeLayers } from '../merge/merge.js';
 import { TocReader } from '../merge/toc-reader.js';
-import { hostPlatform, parsePlatform } from '../oci/platform.js';
+import { parsePlatform } from '../oci/platform.js';
 import { Cache, DEFAULT_MAX_INFLATED_BYTES, hashed, identityOf } from '../store/cache.js';
 import type { ByteSource } from '../tar/source.js';
 
 export interface OpenImageOptions {
-  /** `os[/arch[/variant]]`; the host's when absent. */
+  /** `os[/arch[/variant]]`, which the image must be for. When absent, the host's is preferred among several images. */
   platform?: string;
   /** Directory of the cache; LAMINA_ROOT or the default when absent. */
   root?: string;
@@ -61,7 +61,6 @@ export interface OpenedImage {
  * own EBADPATH, EWHITEOUT, EBADLAYER; everything that was opened is closed then.
  */
 export async function openImage(name: string, options: OpenImageOptions = {}): Promise<OpenedImage> {
-  const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
   const parsed = parseImageName(name);
   const cache = await Cache.open(options.root);
   const progress = new InflateTotal(options.onProgress);
@@ -80,8 +79,9 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
       closers,
     );
     closers.push(() => archive.close());
+    // A platform that was asked for must fit; without one the host's only decides between several images.
     const archived = archive.select({
-      platform,
+      ...(options.platform === undefined ? {} : { platform: parsePlatform(options.platform) }),
       ...(parsed.reference === undefined ? {} : { reference: parsed.reference }),
     });
     const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
