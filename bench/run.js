@@ -89,6 +89,8 @@ async function main() {
   const scenarios = chooseScenarios(only);
   const chosen = chooseSubjects(names);
   const about = environment();
+  if (about.loadBefore > about.cpus / 2)
+    process.stderr.write(`the machine is busy (load ${about.loadBefore}): such figures show little\n`);
   const samples = [];
   const reported = new Set();
   const expected = new Map();

@@ -1,7 +1,7 @@
 /** Where samples go: a table for a person at the end, and every raw sample, appended, to bench/results/SCENARIO.jsonl. */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { figure, median, spread } from './stats.js';
 import { PROJECT } from './work.js';
@@ -26,6 +26,7 @@ export function environment() {
     cpus: cpus().length,
     cpu: cpus()[0]?.model ?? 'unknown',
     memoryGiB: Math.round(totalmem() / 2 ** 30),
+    loadBefore: Number(loadavg()[0].toFixed(2)),
   };
 }
 
