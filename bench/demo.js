@@ -4,7 +4,7 @@
  * needs: Linux, /dev/fuse, Node; python, docker and the like are not asked for. Leaves nothing behind.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { assemble } from './demo/assemble.js';
@@ -36,7 +36,7 @@ async function timed(action) {
 function checkMachine() {
   if (!existsSync(MAIN)) throw new DemoError('Lamina is not built yet. Run: npm run build');
   try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
+    closeSync(openSync('/dev/fuse', 'r+'));
   } catch {
     throw new DemoError(
       'There is no /dev/fuse that can be opened, so nothing can be mounted here.\n' +
