@@ -102,9 +102,11 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
   const fuse::Wishes wishes{.uring = want_uring, .posix_acl = image_->has_xattrs()};
-  const int error = fuse::negotiate(mounted_.device.get(), wishes, agreement_);
+  bool uring_granted = false;
+  const int error = fuse::negotiate(mounted_.device.get(), wishes, uring_granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
   good = good && clone_devices(failure);
+  if (good) shared().transport.store(uring_granted ? kTransportUring : kTransportDevice);
   if (!good) fuse::unmount_image(options.mount.mountpoint, fuse::Unmount::kForce, mounted_.by_helper);
   return good;
 }
@@ -121,19 +123,25 @@ bool Session::clone_devices(Failure& failure) {
   }
   shared_memory_ = Mapping::shared(sizeof(SharedState));
   slots_memory_ = Mapping::shared(sizeof(fuse::DeviceSlot) * device_threads_);
-  histories_memory_ = Mapping::shared(sizeof(fuse::History) * online_cpus_.size());
-  if (!shared_memory_.valid() || !slots_memory_.valid() || !histories_memory_.valid()) {
+  if (!shared_memory_.valid() || !slots_memory_.valid()) {
     return failure.set("init", errno, "no memory for the servers");
   }
-  slot(0).history.add(agreement_.first_unique);
-  shared().transport.store(agreement_.uring ? kTransportUring : kTransportDevice);
   return true;
 }
 
 bool Session::prepare_server() {
+  restarted_ = prepared_;
+  prepared_ = true;
   if (!uring()) return true;
+  for (size_t index = 0; index < arenas_.size(); ++index) {
+    if (index == own_arena_ || !arenas_[index].all_dead()) continue;
+    arenas_[index].reset();
+    own_arena_ = index;
+    return true;
+  }
   fuse::Arena arena;
   if (!arena.create(possible_cpus_, depth_)) return false;
+  own_arena_ = arenas_.size();
   arenas_.push_back(std::move(arena));
   return true;
 }
@@ -155,48 +163,38 @@ std::vector<uint16_t> Session::queues_of(uint32_t worker) const {
   return queues;
 }
 
-void Session::make_recovery() {
-  std::vector<const fuse::History*> histories;
-  for (uint32_t index = 0; index < device_threads_; ++index) histories.push_back(&slot(index).history);
-  for (uint32_t worker = 0; worker < online_cpus_.size(); ++worker) histories.push_back(&history(worker));
-  recovery_ = std::make_unique<fuse::Recovery>(histories, agreement_.first_unique,
-                                               static_cast<uint32_t>(online_cpus_.size()));
-}
-
 bool Session::serve(int ready_fd) {
   stats().server_pid.store(static_cast<uint64_t>(getpid()), std::memory_order_relaxed);
   return uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
 }
 
 bool Session::serve_by_uring(int ready_fd) {
-  if (arenas_.size() > 1) make_recovery();
   const auto workers = static_cast<uint32_t>(online_cpus_.size());
   static Gate gate;
   for (uint32_t index = 0; index < workers; ++index) {
     const int error = start_thread([this, index] {
       pin_to_cpu(online_cpus_[index]);
-      fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_, history(index),
-                               recovery_.get());
+      fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_);
       const int opened = worker.open();
       if (opened != 0) {
         gate.arrive(opened);
         return;
       }
-      worker.run(arenas_, [](int registered) { gate.arrive(registered); });
+      worker.run(arenas_, own_arena_, [](int registered) { gate.arrive(registered); });
     });
     if (error != 0) return false;
   }
   const int refused = gate.wait_for(workers);
   if (refused != 0) {
     // After a first success the kernel offers no way back to /dev/fuse: the next server has to do better.
-    if (arenas_.size() > 1) return false;
+    if (restarted_) return false;
     log_line("the kernel refused io_uring (%s); using /dev/fuse", strerror(refused));
     shared().transport.store(kTransportDevice);
     return serve_by_device(ready_fd);
   }
   stats().uring.store(1, std::memory_order_relaxed);
   announce(ready_fd);
-  fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_, recovery_.get());
+  fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_);
   channel.run();
   return true;
 }
@@ -204,13 +202,12 @@ bool Session::serve_by_uring(int ready_fd) {
 bool Session::serve_by_device(int ready_fd) {
   stats().uring.store(0, std::memory_order_relaxed);
   for (uint32_t index = 1; index < device_threads_; ++index) {
-    const int error = start_thread([this, index] {
-      fuse::DeviceChannel(clones_[index - 1].get(), slot(index), *service_, nullptr).run();
-    });
+    const int error = start_thread(
+        [this, index] { fuse::DeviceChannel(clones_[index - 1].get(), slot(index), *service_).run(); });
     if (error != 0) return false;
   }
   announce(ready_fd);
-  fuse::DeviceChannel(mounted_.device.get(), slot(0), *service_, nullptr).run();
+  fuse::DeviceChannel(mounted_.device.get(), slot(0), *service_).run();
   return true;
 }
 

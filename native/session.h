@@ -57,11 +57,7 @@ class Session {
   [[nodiscard]] fuse::DeviceSlot& slot(uint32_t index) const {
     return reinterpret_cast<fuse::DeviceSlot*>(slots_memory_.data())[index];
   }
-  [[nodiscard]] fuse::History& history(uint32_t worker) const {
-    return reinterpret_cast<fuse::History*>(histories_memory_.data())[worker];
-  }
   bool clone_devices(Failure& failure);
-  void make_recovery();
   bool serve_by_uring(int ready_fd);
   bool serve_by_device(int ready_fd);
   std::vector<uint16_t> queues_of(uint32_t worker) const;
@@ -69,9 +65,7 @@ class Session {
   toc::Toc toc_;
   std::unique_ptr<overlay::Image> image_;
   std::unique_ptr<fuse::Service> service_;
-  std::unique_ptr<fuse::Recovery> recovery_;
   fuse::Mounted mounted_;
-  fuse::Agreement agreement_;
   // For the second and later threads of /dev/fuse.
   std::vector<UniqueFd> clones_;
   std::vector<uint32_t> online_cpus_;
@@ -81,8 +75,12 @@ class Session {
   Mapping stats_memory_;
   Mapping shared_memory_;
   Mapping slots_memory_;
-  Mapping histories_memory_;
+  // One of the server that runs and those that dead servers left with requests in them.
   std::vector<fuse::Arena> arenas_;
+  size_t own_arena_ = 0;
+  // Whether a server was prepared before, and before the last one.
+  bool prepared_ = false;
+  bool restarted_ = false;
 };
 
 }  // namespace lamina

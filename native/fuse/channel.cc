@@ -23,9 +23,17 @@ int DeviceChannel::run() {
   if (!reply_memory_.valid()) return errno;
   body_ = reply_memory_.data() + kPage;
 
+  // Touched now: a read(2) that is killed while it brings in a page would fail the request.
+  for (size_t at = 0; at < sizeof slot_.request; at += kPage) {
+    volatile uint8_t* byte = &slot_.request[at];
+    *byte = *byte;
+  }
   InHeader left_over;
   memcpy(&left_over, slot_.request, sizeof left_over);
-  if (left_over.unique != slot_.answered.load(std::memory_order_relaxed)) answer(sizeof slot_.request);
+  if (left_over.unique != slot_.answered.load(std::memory_order_relaxed)) {
+    service_.stats().add(service_.stats().taken_over);
+    answer(sizeof slot_.request);
+  }
 
   for (;;) {
     const ssize_t length = read(fd_, slot_.request, sizeof slot_.request);
@@ -42,8 +50,6 @@ void DeviceChannel::answer(size_t length) {
   const auto request = parse_request({slot_.request, length});
   if (!request) return;
   const uint64_t unique = request->unique;
-  slot_.history.add(unique);
-  if (recovery_ != nullptr) recovery_->saw(unique);
   slot_.tries = slot_.begun == unique ? slot_.tries + 1 : 1;
   slot_.begun = unique;
   if (!is_silent(request->opcode)) {

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 
-#include "fuse/recovery.h"
 #include "fuse/service.h"
 #include "sys/mapping.h"
 
@@ -20,15 +19,13 @@ struct DeviceSlot {
   uint64_t begun;
   uint32_t tries;
   uint32_t reserved;
-  History history;
   alignas(4096) uint8_t request[kMinReadBuffer + 4096];
 };
 
 class DeviceChannel {
  public:
-  // `fd` and `slot` must outlive the channel. `recovery` may be null.
-  DeviceChannel(int fd, DeviceSlot& slot, Service& service, Recovery* recovery)
-      : fd_(fd), slot_(slot), service_(service), recovery_(recovery) {}
+  // `fd` and `slot` must outlive the channel.
+  DeviceChannel(int fd, DeviceSlot& slot, Service& service) : fd_(fd), slot_(slot), service_(service) {}
 
   // Serves until the connection ends; returns ENODEV (unmounted), ECONNABORTED, or what else read(2) said.
   int run();
@@ -40,7 +37,6 @@ class DeviceChannel {
   int fd_;
   DeviceSlot& slot_;
   Service& service_;
-  Recovery* recovery_;
   Mapping reply_memory_;
   uint8_t* body_ = nullptr;
 };

@@ -27,7 +27,7 @@ constexpr uint16_t kMaxBackground = 64;
 
 }  // namespace
 
-int negotiate(int fd, const Wishes& wishes, Agreement& agreement) {
+int negotiate(int fd, const Wishes& wishes, bool& uring) {
   alignas(8) uint8_t buffer[kMinReadBuffer + 4096];
   ssize_t length;
   do {
@@ -69,8 +69,7 @@ int negotiate(int fd, const Wishes& wishes, Agreement& agreement) {
   out.init.max_pages = kMaxPagesGranted;
   if (write(fd, &out, out.header.len) < 0) return errno;
   if (!usable) return EPROTONOSUPPORT;
-  agreement.uring = (granted & kOverIoUring) != 0;
-  agreement.first_unique = request->unique;
+  uring = (granted & kOverIoUring) != 0;
   return 0;
 }
 

@@ -12,14 +12,8 @@ struct Wishes {
   bool posix_acl = false;
 };
 
-struct Agreement {
-  bool uring = false;
-  // The unique of the INIT request: the first of the connection.
-  uint64_t first_unique = 0;
-};
-
-// Reads INIT from `fd` and answers it; returns 0 or a positive errno (EPROTONOSUPPORT when the kernel is too
-// old).
-int negotiate(int fd, const Wishes& wishes, Agreement& agreement);
+// Reads INIT from `fd` and answers it; `uring` says whether requests will come by io_uring. Returns 0 or a positive errno
+// (EPROTONOSUPPORT when the kernel is too old).
+int negotiate(int fd, const Wishes& wishes, bool& uring);
 
 }  // namespace lamina::fuse

@@ -1,8 +1,8 @@
 // Registering entries, answering requests in place, and taking over from a server that was killed.
 #include "fuse/uring.h"
 
+#include <poll.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,14 +14,9 @@ namespace lamina::fuse {
 
 namespace {
 
-// Values of user_data that are no entry's address.
-constexpr uint64_t kSwept = 1;        // COMMIT_AND_FETCH for a request that may be lost
-constexpr uint64_t kFirstTimer = 2;   // by now the dead server's ring is gone
-constexpr uint64_t kSecondTimer = 3;  // by now every older request was delivered, or is lost
-
+// A value of user_data that is no entry's address.
+constexpr uint64_t kGuard = 1;
 constexpr uint32_t kRingSize = 64;
-// Long against the exit of a process, short against the patience of a person.
-constexpr __kernel_timespec kRecoveryDelay{.tv_sec = 0, .tv_nsec = 60 * 1000 * 1000};
 
 LogOnce commit_error_logged;
 
@@ -35,14 +30,45 @@ bool Arena::create(uint32_t queues, uint32_t depth) {
   return entries_.valid() && payloads_.valid();
 }
 
-UringWorker::UringWorker(int fd, std::vector<uint16_t> queues, Service& service, History& history,
-                         Recovery* recovery)
-    : fd_(fd), queues_(std::move(queues)), service_(service), history_(history), recovery_(recovery) {}
+bool Arena::all_dead() const {
+  for (uint32_t queue = 0; queue < queues_; ++queue) {
+    for (uint32_t index = 0; index < depth_; ++index) {
+      if (entry(queue, index)->dead.load(std::memory_order_acquire) == 0) return false;
+    }
+  }
+  return true;
+}
 
-int UringWorker::open() { return ring_.open(kRingSize); }
+void Arena::reset() { memset(entries_.data(), 0, entries_.size()); }
 
-void UringWorker::submit_command(UringCommand command, uint16_t queue, uint64_t commit_id, uint64_t user_data,
-                                 const void* vectors) {
+UringWorker::UringWorker(int fd, std::vector<uint16_t> queues, Service& service)
+    : fd_(fd), queues_(std::move(queues)), service_(service) {}
+
+int UringWorker::open() {
+  int error = ring_.open(kRingSize);
+  if (error == 0) error = guard_.open(1);
+  if (error != 0) return error;
+  // When a thread is killed, the kernel takes its waiting ring entries back at the start of its exit only if
+  // the thread has a request "in flight" in the narrow sense, which a poll of another ring is
+  // (io_uring/tctx.c and cancel.c, inflight_tracked); else some time after the process's memory is gone, and
+  // what is assigned to an entry until then fails. This poll never completes.
+  io_uring_sqe* submission = ring_.next_submission();
+  submission->opcode = IORING_OP_POLL_ADD;
+  submission->fd = guard_.fd();
+  submission->poll32_events = POLLIN;
+  submission->user_data = kGuard;
+  return 0;
+}
+
+UringWorker::Entry& UringWorker::add_entry(const Arena& arena, uint16_t queue, uint32_t index, State state) {
+  UringEntry* shared = arena.entry(queue, index);
+  uint8_t* payload = arena.payload(queue, index);
+  entries_.push_back(std::make_unique<Entry>(Entry{
+      shared, payload, queue, state, {{&shared->header, sizeof shared->header}, {payload, kMaxPayload}}}));
+  return *entries_.back();
+}
+
+void UringWorker::submit(UringCommand command, Entry& entry) {
   io_uring_sqe* submission = ring_.next_submission();
   while (submission == nullptr) {
     const int error = ring_.enter(false);
@@ -55,73 +81,60 @@ void UringWorker::submit_command(UringCommand command, uint16_t queue, uint64_t 
   submission->opcode = IORING_OP_URING_CMD;
   submission->fd = fd_;
   submission->cmd_op = command;
-  submission->user_data = user_data;
-  if (vectors != nullptr) {
-    submission->addr = reinterpret_cast<uint64_t>(vectors);
+  submission->user_data = reinterpret_cast<uint64_t>(&entry);
+  UringCmdReq request{.flags = 0, .commit_id = 0, .qid = entry.queue, .padding = {}};
+  if (command == kUringRegister) {
+    submission->addr = reinterpret_cast<uint64_t>(entry.vectors);
     submission->len = 2;
+  } else {
+    request.commit_id = entry.shared->header.ring.commit_id;
   }
-  const UringCmdReq request{.flags = 0, .commit_id = commit_id, .qid = queue, .padding = {}};
   memcpy(submission->cmd, &request, sizeof request);
-}
-
-void UringWorker::submit_timeout(uint64_t user_data) {
-  io_uring_sqe* submission = ring_.next_submission();
-  if (submission == nullptr) return;
-  submission->opcode = IORING_OP_TIMEOUT;
-  submission->fd = -1;
-  submission->addr = reinterpret_cast<uint64_t>(&kRecoveryDelay);
-  submission->len = 1;
-  submission->user_data = user_data;
 }
 
 int UringWorker::register_entries(const Arena& arena) {
   int refused = 0;
   for (const uint16_t queue : queues_) {
     for (uint32_t index = 0; index < arena.depth(); ++index) {
-      entries_.push_back(std::make_unique<Entry>(
-          Entry{arena.entry(queue, index), arena.payload(queue, index), queue, State::kNew, 0}));
-      Entry& entry = *entries_.back();
+      Entry& entry = add_entry(arena, queue, index, State::kNew);
       // Touched now: the kernel writes here while this thread may be dying, when no page can be brought in
       // any more.
-      *static_cast<volatile uint32_t*>(&entry.shared->reserved) = 0;
+      entry.shared->dead.store(0, std::memory_order_relaxed);
       *static_cast<volatile uint8_t*>(entry.payload) = 0;
-      const iovec vectors[2] = {{&entry.shared->header, sizeof entry.shared->header},
-                                {entry.payload, kMaxPayload}};
-      submit_command(kUringRegister, queue, 0, reinterpret_cast<uint64_t>(&entry), vectors);
-      // The kernel has read the vectors when this returns, and has answered if it refuses.
+      submit(kUringRegister, entry);
+      // The kernel has answered when this returns, if it refuses.
       if (const int error = ring_.enter(false); error != 0) return error;
       ring_.drain([&](uint64_t user_data, int result) {
-        if (result < 0 && user_data == reinterpret_cast<uint64_t>(&entry)) refused = -result;
-        if (result >= 0) complete(user_data, result);
+        if (user_data == reinterpret_cast<uint64_t>(&entry) && result < 0) {
+          refused = -result;
+        } else {
+          complete(user_data, result);
+        }
       });
       if (refused != 0) return refused;
-      if (entry.state == State::kNew) entry.state = State::kLive;
     }
   }
   return 0;
 }
 
-void UringWorker::take_over(std::span<const Arena> arenas) {
-  for (const Arena& arena : arenas) {
-    for (const uint16_t queue : queues_) {
-      for (uint32_t index = 0; index < arena.depth(); ++index) {
-        UringEntry* shared = arena.entry(queue, index);
-        const uint64_t commit_id = shared->header.ring.commit_id;
-        entries_.push_back(std::make_unique<Entry>(
-            Entry{shared, arena.payload(queue, index), queue, State::kTakenOver, commit_id}));
-        Entry& entry = *entries_.back();
-        if (commit_id == 0) {
-          bury(entry);
-        } else if (shared->replied.load(std::memory_order_acquire) == commit_id) {
-          recovery_->saw(commit_id);
-          commit(entry);
-        } else {
-          answer(entry);
-        }
+void UringWorker::take_over(const Arena& arena) {
+  for (const uint16_t queue : queues_) {
+    for (uint32_t index = 0; index < arena.depth(); ++index) {
+      UringEntry& shared = *arena.entry(queue, index);
+      if (shared.dead.load(std::memory_order_acquire) != 0) continue;
+      Entry& entry = add_entry(arena, queue, index, State::kTakenOver);
+      const uint64_t commit_id = shared.header.ring.commit_id;
+      if (commit_id == 0) {
+        bury(entry);
+      } else if (shared.replied.load(std::memory_order_acquire) == commit_id) {
+        // Perhaps the kernel has the reply already, and says so.
+        submit(kUringCommitAndFetch, entry);
+      } else {
+        service_.stats().add(service_.stats().taken_over);
+        answer(entry);
       }
     }
   }
-  submit_timeout(kFirstTimer);
 }
 
 int UringWorker::serve() {
@@ -134,51 +147,33 @@ int UringWorker::serve() {
 }
 
 void UringWorker::complete(uint64_t user_data, int result) {
-  if (user_data == kFirstTimer) {
-    sweep_limit_ = recovery_->highest();
-    submit_timeout(kSecondTimer);
-    return;
-  }
-  if (user_data == kSecondTimer) {
-    sweep();
-    return;
-  }
-  if (user_data == kSwept) {
-    if (result == 0) revive();
-    return;
-  }
+  if (user_data == kGuard) return;
   Entry& entry = *reinterpret_cast<Entry*>(user_data);
   if (result == 0) {
     entry.state = State::kLive;
     answer(entry);
-    return;
-  }
-  if (result == -ENOTCONN || result == -ECONNABORTED) {
+  } else if (result == -ENOTCONN || result == -ECONNABORTED) {
     // On the way down every entry says so; the connection is what ends, not the entry.
     ended_ = ENODEV;
-    return;
-  }
-  if (entry.state == State::kTakenOver) {
-    // The dead server had answered it, and the kernel took the entry away from it.
+  } else if (entry.state == State::kTakenOver) {
     bury(entry);
-    return;
+  } else {
+    // A queue without entries would hang its clients: the kernel gets the same memory as a new entry.
+    if (commit_error_logged.first())
+      log_line("the kernel refused a reply by io_uring: %s", strerror(-result));
+    submit(kUringRegister, entry);
   }
-  if (commit_error_logged.first()) log_line("the kernel refused a ring entry: %s", strerror(-result));
-  bury(entry);
 }
 
 void UringWorker::bury(Entry& entry) {
-  entry.state = State::kDead;
-  entry.last_commit_id = entry.shared->header.ring.commit_id;
   // Each server that dies leaves its buffers; without this they would add up.
   madvise(entry.payload, kMaxPayload, MADV_REMOVE);
+  entry.shared->dead.store(1, std::memory_order_release);
 }
 
 void UringWorker::answer(Entry& entry) {
   UringEntry& shared = *entry.shared;
   const uint64_t unique = shared.header.ring.commit_id;
-  history_.add(unique);
-  if (recovery_ != nullptr) recovery_->saw(unique);
   if (shared.saved.load(std::memory_order_acquire) != unique) {
     const uint32_t tail_size = std::min<uint32_t>(shared.header.ring.payload_size, sizeof shared.tail);
     shared.opcode = shared.header.in.opcode;
@@ -200,37 +195,7 @@ void UringWorker::answer(Entry& entry) {
   shared.header.out = {static_cast<uint32_t>(sizeof(OutHeader) + body), -error, unique};
   shared.header.ring.payload_size = static_cast<uint32_t>(body);
   shared.replied.store(unique, std::memory_order_release);
-  commit(entry);
-}
-
-void UringWorker::commit(Entry& entry) {
-  submit_command(kUringCommitAndFetch, entry.queue, entry.shared->header.ring.commit_id,
-                 reinterpret_cast<uint64_t>(&entry), nullptr);
-}
-
-// A lost request was answered and its entry has been given another: which entry it was shows only now.
-void UringWorker::revive() {
-  for (const auto& entry : entries_) {
-    if (entry->state != State::kDead) continue;
-    if (entry->shared->header.ring.commit_id == entry->last_commit_id) continue;
-    service_.stats().add(service_.stats().lost_requests);
-    entry->state = State::kLive;
-    answer(*entry);
-    return;
-  }
-}
-
-void UringWorker::sweep() {
-  // The kernel takes an error from whichever dead entry the request is bound to, without comparing uniques.
-  for (const auto& entry : entries_) {
-    if (entry->state == State::kDead) entry->shared->header.out = {sizeof(OutHeader), -ESTALE, 2};
-  }
-  for (const uint64_t unique : recovery_->unseen(sweep_limit_)) {
-    for (const uint16_t queue : queues_) {
-      submit_command(kUringCommitAndFetch, queue, unique, kSwept, nullptr);
-    }
-  }
-  recovery_->swept();
+  submit(kUringCommitAndFetch, entry);
 }
 
 }  // namespace lamina::fuse

@@ -13,6 +13,8 @@
 //    answered ESTALE, which makes the kernel look the path up again.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -20,7 +22,6 @@
 #include <vector>
 
 #include "fuse/abi.h"
-#include "fuse/recovery.h"
 #include "fuse/service.h"
 #include "sys/mapping.h"
 #include "sys/ring.h"
@@ -37,7 +38,8 @@ struct UringEntry {
   uint32_t opcode;
   uint64_t nodeid;
   uint32_t tail_size;
-  uint32_t reserved;
+  // Not 0: the kernel has taken the entry back, and neither reads nor writes it any more.
+  std::atomic<uint32_t> dead;
   // Names fit; what does not (the value of a SETXATTR) is refused without being looked at.
   uint8_t tail[512];
 };
@@ -48,6 +50,10 @@ static_assert(sizeof(UringEntry) <= kEntrySize);
 class Arena {
  public:
   bool create(uint32_t queues, uint32_t depth);
+  // True when every entry is dead, so that the memory can be given to another server.
+  [[nodiscard]] bool all_dead() const;
+  // Makes a dead arena as new.
+  void reset();
   [[nodiscard]] uint32_t queues() const { return queues_; }
   [[nodiscard]] uint32_t depth() const { return depth_; }
   [[nodiscard]] UringEntry* entry(uint32_t queue, uint32_t index) const {
@@ -67,7 +73,7 @@ class Arena {
 // One thread with its ring, serving the queues it was given.
 class UringWorker {
  public:
-  UringWorker(int fd, std::vector<uint16_t> queues, Service& service, History& history, Recovery* recovery);
+  UringWorker(int fd, std::vector<uint16_t> queues, Service& service);
 
   // Sets up the ring; to be called by the thread that will run(). Returns 0 or a positive errno.
   int open();
@@ -75,47 +81,45 @@ class UringWorker {
   // ends. `registered` is called once, with 0 or the errno by which the kernel refused. Returns as
   // DeviceChannel::run does.
   template <typename Registered>
-  int run(std::span<const Arena> arenas, Registered&& registered) {
-    int error = register_entries(arenas.back());
+  int run(std::span<const Arena> arenas, size_t own, Registered&& registered) {
+    const int error = register_entries(arenas[own]);
     registered(error);
     if (error != 0) return error;
-    if (recovery_ != nullptr) take_over(arenas.first(arenas.size() - 1));
+    for (size_t index = 0; index < arenas.size(); ++index) {
+      if (index != own) take_over(arenas[index]);
+    }
     return serve();
   }
 
  private:
-  enum class State { kNew, kLive, kTakenOver, kDead };
+  enum class State { kNew, kLive, kTakenOver };
   struct Entry {
     UringEntry* shared;
     uint8_t* payload;
     uint16_t queue;
     State state;
-    // For dead entries: the request that was in them, to see when the kernel puts in another.
-    uint64_t last_commit_id;
+    // What registering points at.
+    iovec vectors[2];
   };
 
+  Entry& add_entry(const Arena& arena, uint16_t queue, uint32_t index, State state);
+
   int register_entries(const Arena& arena);
-  void take_over(std::span<const Arena> arenas);
+  void take_over(const Arena& arena);
   int serve();
   void complete(uint64_t user_data, int result);
   void answer(Entry& entry);
-  void commit(Entry& entry);
   void bury(Entry& entry);
-  void revive();
-  void sweep();
-  void submit_command(UringCommand command, uint16_t queue, uint64_t commit_id, uint64_t user_data,
-                      const void* vectors);
-  void submit_timeout(uint64_t user_data);
+  void submit(UringCommand command, Entry& entry);
 
   int fd_;
   std::vector<uint16_t> queues_;
   Service& service_;
-  History& history_;
-  Recovery* recovery_;
   Ring ring_;
+  // Never completes anything; see open().
+  Ring guard_;
   // Stable addresses: submissions point at them.
   std::vector<std::unique_ptr<Entry>> entries_;
-  uint64_t sweep_limit_ = 0;
   int ended_ = 0;
 };
 

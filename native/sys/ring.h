@@ -17,6 +17,8 @@ class Ring {
   // off).
   int open(uint32_t entries);
 
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
   // A zeroed submission, or null when the queue is full and enter() has to be called first.
   io_uring_sqe* next_submission();
 

@@ -9,7 +9,7 @@
 //     32     8   1 when requests come by io_uring, 0 when by /dev/fuse
 //     40     8   bytes of file content given to the kernel
 //     48     8   replies that were EIO
-//     56     8   requests that a killed server lost inside the kernel and that were answered ESTALE
+//     56     8   requests of a killed server that its successor answered
 //     64   512   requests by FUSE opcode: 64 counters, index = opcode (higher ones are counted under 0)
 //
 // All little-endian, counters unsigned and never reset. Updates are relaxed: a reader sees each counter
@@ -32,7 +32,7 @@ struct Stats {
   std::atomic<uint64_t> uring;
   std::atomic<uint64_t> bytes_read;
   std::atomic<uint64_t> io_errors;
-  std::atomic<uint64_t> lost_requests;
+  std::atomic<uint64_t> taken_over;
   std::atomic<uint64_t> requests[64];
 
   void add(std::atomic<uint64_t>& counter, uint64_t amount = 1) {

@@ -40,15 +40,15 @@ class Validator {
     if (toc_.xattrs_length_ < 8 || toc_.xattrs_length_ > UINT32_MAX || toc_.strings_length_ > UINT32_MAX) {
       return fail("the xattrs or strings section has a wrong size");
     }
-    const size_t owners = sizeof(uint32_t) * (static_cast<size_t>(toc_.dirent_count_) + 1);
-    owners_memory_ = Mapping::scratch(owners);
+    const size_t places = sizeof(Place) * (static_cast<size_t>(toc_.dirent_count_) + 1);
+    places_memory_ = Mapping::scratch(places);
     // One byte an inode (reached), one bit for every four bytes of xattrs (set checked).
     reached_memory_ = Mapping::scratch(static_cast<size_t>(toc_.inode_count_) + 1);
     sets_memory_ = Mapping::scratch(toc_.xattrs_length_ / 32 + 1);
-    if (!owners_memory_.valid() || !reached_memory_.valid() || !sets_memory_.valid()) {
+    if (!places_memory_.valid() || !reached_memory_.valid() || !sets_memory_.valid()) {
       return error_.set(ENOMEM, "no memory to check the TOC");
     }
-    owners_ = reinterpret_cast<uint32_t*>(owners_memory_.data());
+    places_ = reinterpret_cast<Place*>(places_memory_.data());
     return true;
   }
 
@@ -102,8 +102,8 @@ class Validator {
       return bad_inode(ino, "parent");
     }
     for (uint32_t index = dir.first; index < dir.first + dir.count; ++index) {
-      if (owners_[index] != 0) return bad_inode(ino, "range of dirents");
-      owners_[index] = ino;
+      if (places_[index].owner != 0) return bad_inode(ino, "range of dirents");
+      places_[index].owner = ino;
     }
     owned_ += dir.count;
     return true;
@@ -165,7 +165,7 @@ class Validator {
     std::string_view previous;
     for (uint32_t index = 0; index < toc_.dirent_count_; ++index) {
       const Dirent& entry = toc_.dirents_[index];
-      const uint32_t owner = owners_[index];
+      const uint32_t owner = places_[index].owner;
       if (!toc_.contains(entry.ino)) return bad_dirent(index, "inode");
       const Inode& inode = toc_.inode(entry.ino);
       if (entry.type != (inode.mode & S_IFMT) >> 12) return bad_dirent(index, "type");
@@ -184,11 +184,13 @@ class Validator {
           memchr(name.data(), 0, name.size()) != nullptr || name == "." || name == "..") {
         return bad_dirent(index, "name");
       }
-      if (index > 0 && owners_[index - 1] == owner && name <= previous) return bad_dirent(index, "order");
+      if (index > 0 && places_[index - 1].owner == owner && name <= previous)
+        return bad_dirent(index, "order");
       previous = name;
       if (static_cast<uint32_t>(xxh64(name.data(), name.size())) != entry.name_hash) {
         return bad_dirent(index, "hash");
       }
+      places_[index].tag = table_hash(owner, entry.name_hash);
     }
     for (uint32_t ino = 2; ino <= toc_.inode_count_; ++ino) {
       if (S_ISDIR(toc_.inode(ino).mode) && reached_memory_.data()[ino] == 0) {
@@ -214,13 +216,14 @@ class Validator {
         run = 0;
         continue;
       }
+      const Slot& later = toc_.slots_[(at + kPrefetch) & mask];
+      if (later.dirent_plus_one - 1 < toc_.dirent_count_)
+        __builtin_prefetch(&places_[later.dirent_plus_one - 1]);
       const uint32_t index = slot.dirent_plus_one - 1;
-      if (index >= toc_.dirent_count_ || owners_[index] == kTaken) return fail("a slot leads nowhere");
-      if (slot.tag != table_hash(owners_[index], toc_.dirents_[index].name_hash) ||
-          ((at - slot.tag) & mask) > run) {
+      if (index >= toc_.dirent_count_ || places_[index].owner == kTaken) return fail("a slot leads nowhere");
+      if (slot.tag != places_[index].tag || ((at - slot.tag) & mask) > run)
         return fail("a slot is out of its place");
-      }
-      owners_[index] = kTaken;
+      places_[index].owner = kTaken;
       ++run;
       ++used;
     }
@@ -236,16 +239,25 @@ class Validator {
     return error_.set(EINVAL, "dirent %u has a wrong %s", index, what);
   }
 
+  // Where a dirent belongs: its directory, and the tag its slot must have.
+  struct Place {
+    uint32_t owner;
+    uint32_t tag;
+  };
+
+  // Slots lead to dirents in no order: each is fetched this many slots ahead.
+  static constexpr uint32_t kPrefetch = 16;
+
   // An ino is below this, so it can mark a dirent that was seen in the slot table.
   static constexpr uint32_t kTaken = UINT32_MAX;
 
   const Toc& toc_;
   std::span<const uint64_t> source_lengths_;
   Error& error_;
-  Mapping owners_memory_;
+  Mapping places_memory_;
   Mapping reached_memory_;
   Mapping sets_memory_;
-  uint32_t* owners_ = nullptr;
+  Place* places_ = nullptr;
   uint64_t owned_ = 0;
   // Records may not be shared between inodes (but whole xattr sets may): this is also what keeps the check
   // linear.
