@@ -58,6 +58,8 @@ export interface LaminaMount {
   root: string;
   /** Unmounts and removes everything. */
   close(): Promise<void>;
+  /** Removes everything, where it is unmounted already. */
+  remove(): void;
 }
 
 /** Writes the stack as a docker archive and mounts it. `options` are further arguments of `lamina mount`. */
@@ -81,6 +83,7 @@ export async function mountStack(
     dir,
     archive,
     root,
+    remove,
     async close() {
       // If the image stays mounted, removing would only meet EROFS and hide the error.
       await laminaOk(['umount', dir], root);

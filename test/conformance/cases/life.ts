@@ -53,6 +53,7 @@ export const lifeCases: LifeCase[] = [
           done += count;
         }
         expect(read.toString('latin1') === CONTENT).toBe(true);
+        mount.remove();
       } finally {
         closeSync(fd);
       }
