@@ -10,5 +10,5 @@ export default tseslint.config(
       eqeqeq: 'error',
     },
   },
-  { files: ['native/*.js', 'bench/**'], rules: { 'no-console': 'off' } },
+  { files: ['build.js', 'native/*.js', 'bench/**'], rules: { 'no-console': 'off' } },
 );

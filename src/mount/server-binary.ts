@@ -1,12 +1,12 @@
 /** Finds the native server: LAMINA_FUSE, or the file that the package carries or that `npm run build:native` made. */
 import { accessSync, constants } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { LaminaError } from '../errors.js';
+import { packageFile } from '../package-files.js';
 
 /** Absolute path of `lamina-fuse`. Raises ENOSERVER that says where it was looked for and how to build one. */
 export function serverBinary(): string {
   const place = `prebuilds/${process.platform}-${process.arch}/lamina-fuse`;
-  const file = process.env.LAMINA_FUSE || fileURLToPath(new URL(`../../${place}`, import.meta.url));
+  const file = process.env.LAMINA_FUSE || packageFile(place);
   try {
     accessSync(file, constants.X_OK);
     return file;

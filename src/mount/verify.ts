@@ -1,14 +1,14 @@
 /**
  * Verifies layers that are read where they lie. A plain archive is mounted at once and hashed afterwards by a process of its
- * own (this file is also its entry): hashing a gigabyte would take longer than everything else together. If a digest
+ * own (verifier-main.ts): hashing a gigabyte would take longer than everything else together. If a digest
  * is wrong the mount is taken down by force, and `lamina mounts` says why.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { LaminaError } from '../errors.js';
+import { packageFile } from '../package-files.js';
 import { Cache } from '../store/cache.js';
 import { readSource } from '../tar/source.js';
 import type { ByteSource } from '../tar/source.js';
@@ -22,7 +22,8 @@ export interface VerifyLayer {
   key: string;
 }
 
-interface VerifyJob {
+/** What the verifier is told, as JSON: its only argument. */
+export interface VerifyJob {
   cacheRoot: string;
   mountpoint: string;
   layers: VerifyLayer[];
@@ -70,7 +71,7 @@ export function startVerifier(
   };
   const logFd = openSync(logFile, 'a', 0o600);
   try {
-    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(job)], {
+    const child = spawn(process.execPath, [packageFile('dist/mount/verifier-main.js'), JSON.stringify(job)], {
       cwd: '/',
       detached: true,
       stdio: ['ignore', 'ignore', logFd, ...files],
@@ -82,7 +83,8 @@ export function startVerifier(
   }
 }
 
-async function runVerifier(job: VerifyJob): Promise<void> {
+/** The verifier's whole life; `verifier-main.ts` calls it. */
+export async function runVerifier(job: VerifyJob): Promise<void> {
   const table = new MountTable();
   try {
     await verifyLayers(job.layers, await Cache.open(job.cacheRoot));
@@ -100,6 +102,3 @@ async function runVerifier(job: VerifyJob): Promise<void> {
     process.exitCode = 1;
   }
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  await runVerifier(JSON.parse(process.argv[2]!) as VerifyJob);

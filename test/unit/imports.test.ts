@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Each part may import itself and those before it. Parts in one group do not know each other. */
 const TYPESCRIPT_ORDER = [
   ['errors.ts'],
-  ['bytes.ts'],
+  ['bytes.ts', 'package-files.ts'],
   ['tar'],
   ['oci'],
   ['layer'],

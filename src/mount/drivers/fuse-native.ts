@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { packageFile } from '../../package-files.js';
 import { LaminaError } from '../../errors.js';
 import type { ErrorCode } from '../../errors.js';
 import { kernelOptions } from '../options.js';
@@ -63,7 +63,7 @@ export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
       fsname: job.fsname,
       removeAtEnd: [...job.removeAtEnd],
     };
-    const server = fileURLToPath(new URL('./fuse-native-server.js', import.meta.url));
+    const server = packageFile('dist/mount/drivers/fuse-native-server.js');
     const child = spawn(process.execPath, [server, JSON.stringify(order)], {
       cwd: '/',
       detached: true,
