@@ -37,7 +37,6 @@ export const ERROR_CODES = {
   EDRIVER: { exitCode: 1, hint: 'Use the other driver with --driver.' },
   EMOUNT: { exitCode: 1, hint: 'See the step and the system error in the message.' },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
-  ESTALEMOUNT: { exitCode: 1, hint: 'Clear it with: lamina umount --lazy DIR.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,5 +1,5 @@
 /** The life of a mount, from the command line: how it begins, ends, is killed and goes on. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import {
   chmodSync,
@@ -354,6 +354,70 @@ describe('a mount that cannot be', () => {
     expect(isMounted()).toBe(false);
     if (existsSync(path.join(root, 'tmp'))) expect(readdirSync(path.join(root, 'tmp'))).toEqual([]);
     expect(await mounts()).toEqual([]);
+  });
+
+  it('on a cache that may not be written says EACCES', async () => {
+    if (!needs('root', 'command setpriv')) return;
+    chmodSync(base, 0o755);
+    const closed = path.join(base, 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    const args = [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      process.execPath,
+      MAIN,
+      '--root',
+      path.join(closed, 'root'),
+    ];
+    const result = spawnSync('setpriv', [...args, 'fs', 'dump', archive], { encoding: 'utf8' });
+    expect(result.stderr).toContain('[EACCES]');
+    expect(result.stderr).toContain('--root');
+  });
+
+  it('on a full disk says ENOSPC and leaves nothing', async () => {
+    if (!needs('root')) return;
+    const full = path.join(base, 'full');
+    mkdirSync(full);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', full]);
+    try {
+      const layout = path.join(base, 'layout');
+      ociLayout(STACK, layout, { compression: 'gzip' });
+      const result = await lamina(['mount', `oci:${layout}`, mnt], full);
+      expect(result.stderr).toContain('[ENOSPC]');
+      expect(readdirSync(path.join(full, 'tmp'))).toEqual([]);
+    } finally {
+      execFileSync('umount', [full]);
+    }
+  });
+
+  it.each([
+    ['ends without a word', 'exit 3', 'EMOUNT'],
+    [
+      'finds no /dev/fuse',
+      'echo "failed step=fuse-device errno=2 cannot open /dev/fuse" >&4; exit 1',
+      'ENOFUSE',
+    ],
+    ['may not mount', 'echo "failed step=mount errno=1 Operation not permitted" >&4; exit 1', 'EPERM'],
+    ['refuses the TOC', 'echo "failed step=toc errno=22 bad magic" >&4; exit 1', 'EBADTOC'],
+  ])('by a server that %s', async (_what, script, code) => {
+    const server = path.join(base, 'server');
+    writeFileSync(server, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    process.env.LAMINA_FUSE = server;
+    try {
+      const result = await lamina(['mount', archive, mnt], root);
+      expect(result.stderr).toContain(`[${code}]`);
+      expect(await mounts()).toEqual([]);
+      expect(readdirSync(path.join(base, 'run', 'mounts'))).toEqual([]);
+    } finally {
+      delete process.env.LAMINA_FUSE;
+    }
+  });
+
+  it('cannot be unmounted either', async () => {
+    const result = await lamina(['umount', mnt], root);
+    expect(result).toMatchObject({ exitCode: 1 });
+    expect(result.stderr).toContain('[ENOTMOUNTED]');
   });
 
   it('without a native server says how to build one', async () => {
