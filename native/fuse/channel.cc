@@ -37,10 +37,12 @@ int DeviceChannel::run() {
 
   for (;;) {
     const ssize_t length = read(fd_, slot_.request, sizeof slot_.request);
-    if (length >= 0) {
+    if (length > 0) {
       answer(static_cast<size_t>(length));
       continue;
     }
+    // Never from the kernel; the end of a socket that stands in for it.
+    if (length == 0) return ENODEV;
     // ENOENT: the request was interrupted before it could be read.
     if (errno != EINTR && errno != EAGAIN && errno != ENOENT) return errno;
   }

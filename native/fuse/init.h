@@ -12,8 +12,8 @@ struct Wishes {
   bool posix_acl = false;
 };
 
-// Reads INIT from `fd` and answers it; `uring` says whether requests will come by io_uring. Returns 0 or a positive errno
-// (EPROTONOSUPPORT when the kernel is too old).
+// Reads INIT from `fd` and answers it; `uring` says whether requests will come by io_uring. Returns 0 or a
+// positive errno (EPROTONOSUPPORT when the kernel is too old).
 int negotiate(int fd, const Wishes& wishes, bool& uring);
 
 }  // namespace lamina::fuse

@@ -50,7 +50,7 @@ int UringWorker::open() {
   if (error != 0) return error;
   // When a thread is killed, the kernel takes its waiting ring entries back at the start of its exit only if
   // the thread has a request "in flight" in the narrow sense, which a poll of another ring is
-  // (io_uring/tctx.c and cancel.c, inflight_tracked); else some time after the process's memory is gone, and
+  // (io_uring_cancel_generic, inflight_tracked); else some time after the process's memory is gone, and
   // what is assigned to an entry until then fails. This poll never completes.
   io_uring_sqe* submission = ring_.next_submission();
   submission->opcode = IORING_OP_POLL_ADD;
