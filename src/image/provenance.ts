@@ -87,7 +87,7 @@ function replacedBelowDirectories(opinions: LayerOpinion[], path: ByteString): L
       hider = { layer: above.layer, how: 'replaced', path };
       above.hides ??= hider;
     }
-    if (hider !== undefined && opinion.inode !== undefined && opinion.state !== 'hidden') {
+    if (hider !== undefined && opinion.inode !== undefined && hider.layer > (opinion.hiddenBy?.layer ?? -1)) {
       opinion.state = 'hidden';
       opinion.hiddenBy = hider;
     }
@@ -120,9 +120,10 @@ function opinion(
     at = joinPath(at, name);
     inode = toc.inode(child);
     const isLast = index === names.length - 1;
-    if (inode.type === 'whiteout') return { inode: undefined, hides: { layer, how: 'whiteout', path: at } };
+    if (inode.type === 'whiteout')
+      return { inode: undefined, hides: hides ?? { layer, how: 'whiteout', path: at } };
     if (inode.type === 'dir') continue;
-    return { inode: isLast ? inode : undefined, hides: { layer, how: 'replaced', path: at } };
+    return { inode: isLast ? inode : undefined, hides: hides ?? { layer, how: 'replaced', path: at } };
   }
   return { inode, hides };
 }
