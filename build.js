@@ -27,6 +27,8 @@ await build({
   banner: {
     js: "import { createRequire as laminaRequire } from 'node:module'; const require = laminaRequire(import.meta.url);",
   },
+  minifyWhitespace: true,
+  minifySyntax: true,
   chunkNames: 'chunks/[name]-[hash]',
   logLevel: 'warning',
 });

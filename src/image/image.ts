@@ -1,6 +1,7 @@
 /** The library's image: its files in the shapes of Node's `fs/promises`, and what it is made of. */
 import type { ImageConfig } from '../oci/config.js';
 import { formatPlatform } from '../oci/platform.js';
+import type { TocReader } from '../merge/toc-reader.js';
 import { ImageView } from '../merge/view.js';
 import { ImageFs } from './image-fs.js';
 import { openImage as openData } from './open.js';
@@ -11,8 +12,8 @@ export class Image extends ImageFs {
   /** @internal what mounting needs */
   readonly opened: OpenedImage;
 
-  constructor(opened: OpenedImage) {
-    super(new ImageView(opened.toc, opened.sources));
+  constructor(opened: OpenedImage, toc: TocReader) {
+    super(new ImageView(toc, opened.sources));
     this.opened = opened;
   }
 
@@ -59,5 +60,11 @@ export class Image extends ImageFs {
  * await image.close();
  */
 export async function openImage(name: string, options: OpenImageOptions = {}): Promise<Image> {
-  return new Image(await openData(name, options));
+  const opened = await openData(name, options);
+  try {
+    return new Image(opened, await opened.toc());
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
 }

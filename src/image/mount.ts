@@ -1,4 +1,5 @@
 /** Mounting an image, for the library and for the command line. */
+import { LaminaError } from '../errors.js';
 import { formatPlatform } from '../oci/platform.js';
 import { mountImage } from '../mount/mount.js';
 import type { Mounted } from '../mount/mount.js';
@@ -70,5 +71,12 @@ export async function mountOpened(
     cache: opened.cache,
     unverified: await opened.unverified(),
   };
-  return mountImage(image, directory, options, driver, warn);
+  try {
+    return await mountImage(image, directory, options, driver, warn);
+  } catch (error) {
+    // The index in the cache is damaged, or of a version that the server does not know: it can be made again.
+    if (!(error instanceof LaminaError) || error.code !== 'EBADTOC') throw error;
+    await opened.renewToc();
+    return mountImage(image, directory, options, driver, warn);
+  }
 }

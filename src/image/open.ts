@@ -3,11 +3,12 @@
  * layers are read where they lie; compressed ones, and compressed archives, are inflated into the cache once.
  */
 import { closeSync, openSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { ArchivedImage, LayerBlob, OpenedArchive } from '../archive/image.js';
 import { parseImageName } from '../archive/name.js';
 import { openArchive } from '../archive/open.js';
-import { LaminaError } from '../errors.js';
+import { fromSystemError, LaminaError } from '../errors.js';
 import { detectCompression } from '../layer/compression.js';
 import { indexLayer } from '../layer/index-layer.js';
 import type { LayerToc } from '../layer/tree.js';
@@ -42,9 +43,12 @@ export interface OpenedImage {
   /** As it was asked for. */
   name: string;
   archived: ArchivedImage;
-  /** The merged TOC, and the file it lies in. */
-  toc: TocReader;
+  /** The file of the merged TOC. */
   tocPath: string;
+  /** The merged TOC, read and checked on the first call. */
+  toc(): Promise<TocReader>;
+  /** Makes the file of the merged TOC anew, when somebody found it damaged. */
+  renewToc(): Promise<void>;
   /** The uncompressed tar of each layer, bottom to top. */
   sources: readonly ByteSource[];
   cache: Cache;
@@ -90,13 +94,20 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
       archived.layers.map(({ diffId }, index) =>
         indexLayer(sources[index]!, { diffId, sizeBytes: sources[index]!.sizeBytes }),
       );
-    const { toc, path: tocPath } = await loadToc(cache, key, () => encodeToc(mergeLayers(indexAll())));
+    const makeToc = (): Promise<string> => cache.chainToc(key, () => encodeToc(mergeLayers(indexAll())));
+    const tocPath = await makeToc();
+    const renewToc = async (): Promise<void> => {
+      await cache.discard(tocPath);
+      await makeToc();
+    };
+    let toc: Promise<TocReader> | undefined;
     let layerTocs: Promise<TocReader[]> | undefined;
     return {
       name,
       archived,
-      toc,
       tocPath,
+      toc: () => (toc ??= loadToc(tocPath, renewToc)),
+      renewToc,
       sources,
       cache,
       unverified: () => unverifiedLayers(archived.layers, sources, cache),
@@ -184,21 +195,18 @@ async function plainLayers(
 }
 
 /** A file that cannot be used (damaged, or of another version) is made once more. */
-async function loadToc(
-  cache: Cache,
-  key: string,
-  make: () => Promise<Buffer>,
-): Promise<{ toc: TocReader; path: string }> {
-  const first = await cache.chainToc(key, make);
+async function loadToc(file: string, renew: () => Promise<void>): Promise<TocReader> {
+  const load = async (): Promise<TocReader> => {
+    const toc = new TocReader(await readFile(file), file);
+    await toc.verifyChecksums();
+    return toc;
+  };
   try {
-    const toc = new TocReader(first.bytes, first.path);
-    if (!first.made) await toc.verifyChecksums();
-    return { toc, path: first.path };
+    return await load();
   } catch (error) {
-    if (first.made || !(error instanceof LaminaError)) throw error;
-    await cache.discard(first.path);
-    const second = await cache.chainToc(key, make);
-    return { toc: new TocReader(second.bytes, second.path), path: second.path };
+    if (!(error instanceof LaminaError)) throw fromSystemError(error, 'cannot read', file);
+    await renew();
+    return load();
   }
 }
 

@@ -5,7 +5,6 @@ import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
-import { startFuseNative } from './drivers/fuse-native.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from './server-binary.js';
 import { isServed, mountedDirectories, MountTable } from './table.js';
@@ -81,7 +80,9 @@ export async function mountImage(
     const choice = chooseDriver(driver, warn);
     record.driver = choice.driver;
     const server =
-      choice.driver === 'native' ? await startNative(choice.binary, job) : await startFuseNative(job);
+      choice.driver === 'native'
+        ? await startNative(choice.binary, job)
+        : await (await import('./drivers/fuse-native.js')).startFuseNative(job);
     record.pid = server.pid;
     await table.write(record);
     const verifier =

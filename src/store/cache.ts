@@ -12,7 +12,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
@@ -33,13 +33,6 @@ export function defaultRoot(): string {
   if (process.env.LAMINA_ROOT) return path.resolve(process.env.LAMINA_ROOT);
   if (process.getuid?.() === 0) return '/var/lib/lamina';
   return path.join(process.env.XDG_DATA_HOME || path.join(homedir(), '.local', 'share'), 'lamina');
-}
-
-/** A merged TOC, its bytes and where they lie; `made` tells that it was not there before. */
-export interface ChainToc {
-  path: string;
-  bytes: Buffer;
-  made: boolean;
 }
 
 export class Cache {
@@ -93,17 +86,14 @@ export class Cache {
     );
   }
 
-  /** The merged TOC under `key`, made by `make` when it is not there: its path and its bytes. Concurrent makers share the work. */
-  async chainToc(key: string, make: () => Promise<Buffer>): Promise<ChainToc> {
+  /** The file of the merged TOC under `key`, made by `make` when it is not there. Concurrent makers share the work. */
+  async chainToc(key: string, make: () => Promise<Buffer>): Promise<string> {
     const target = path.join(this.root, 'chains', key);
-    const existing = async (): Promise<ChainToc | undefined> => {
-      try {
-        return { path: target, bytes: await readFile(target), made: false };
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw fromSystemError(error, 'cannot read', target);
-      }
-    };
+    const existing = (): Promise<string | undefined> =>
+      access(target).then(
+        () => target,
+        () => undefined,
+      );
     return withLock(hashed([target]), existing, async () => {
       const bytes = await make();
       await this.#place(target, async (temporary) => {
@@ -115,7 +105,7 @@ export class Cache {
           await file.close();
         }
       });
-      return { path: target, bytes, made: true };
+      return target;
     });
   }
 
@@ -125,7 +115,7 @@ export class Cache {
   }
 
   async isVerified(key: string): Promise<boolean> {
-    return stat(path.join(this.root, 'verified', key)).then(
+    return access(path.join(this.root, 'verified', key)).then(
       () => true,
       () => false,
     );

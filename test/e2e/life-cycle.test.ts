@@ -241,6 +241,22 @@ describe.runIf(needs('root', '/dev/fuse'))('a mount', () => {
     expect(cat('etc/name')).toBe('other');
   });
 
+  it.each(['mount', 'fs'])('whose index in the cache is damaged is indexed again by %s', async (how) => {
+    await mount();
+    await laminaOk(['umount', mnt], root);
+    const toc = path.join(root, 'chains', readdirSync(path.join(root, 'chains'))[0]!);
+    const bytes = readFileSync(toc);
+    bytes[bytes.length >> 1] = bytes[bytes.length >> 1]! ^ 0xff;
+    writeFileSync(toc, bytes);
+    if (how === 'mount') {
+      await mount();
+      expect(cat('etc/name')).toBe('above');
+    } else {
+      expect(await laminaOk(['fs', 'cat', archive, '/etc/name'], root)).toBe('above');
+    }
+    expect(readFileSync(toc).equals(bytes)).toBe(false);
+  });
+
   it('is shared work when several begin at once', async () => {
     const directories = [1, 2, 3, 4].map((index) => path.join(base, `m${index}`));
     for (const directory of directories) mkdirSync(directory);

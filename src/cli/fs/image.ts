@@ -48,7 +48,7 @@ export async function readImage(
   }).finally(() => progress.finish());
   try {
     const out = new Output(process.stdout);
-    await use({ opened, view: new ImageView(opened.toc, opened.sources), out });
+    await use({ opened, view: new ImageView(await opened.toc(), opened.sources), out });
     await out.flush();
   } finally {
     opened.close();
