@@ -171,9 +171,11 @@ bool Session::serve(int ready_fd) {
 bool Session::serve_by_uring(int ready_fd) {
   const auto workers = static_cast<uint32_t>(online_cpus_.size());
   static Gate gate;
+  const bool give_way = has_own_scheduling_group();
   for (uint32_t index = 0; index < workers; ++index) {
-    const int error = start_thread([this, index] {
+    const int error = start_thread([this, index, give_way] {
       pin_to_cpu(online_cpus_[index]);
+      if (give_way) give_way_to_clients();
       fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_);
       const int opened = worker.open();
       if (opened != 0) {

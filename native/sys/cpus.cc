@@ -1,9 +1,14 @@
-// The kernel's CPU lists (Documentation/admin-guide/cputopology.rst).
+// The kernel's CPU lists (Documentation/admin-guide/cputopology.rst) and what a thread may tell the
+// scheduler.
 #include "sys/cpus.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
 
 namespace lamina {
 
@@ -32,6 +37,62 @@ bool pin_to_cpu(uint32_t cpu) {
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
   return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+namespace {
+
+// The fixed inode number of the initial cgroup namespace (include/linux/proc_ns.h, PROC_CGROUP_INIT_INO): in
+// any other,
+// "/" is not the root.
+constexpr std::string_view kInitialCgroupNamespace = "cgroup:[4026531835]";
+
+bool in_initial_cgroup_namespace() {
+  char target[64];
+  const ssize_t length = readlink("/proc/self/ns/cgroup", target, sizeof target);
+  return length > 0 && std::string_view(target, static_cast<size_t>(length)) == kInitialCgroupNamespace;
+}
+
+// Whether the cgroup that counts for CPU time is the root: "ID:CONTROLLERS:PATH", where version 2 has no
+// controllers.
+bool in_root_cpu_cgroup() {
+  FILE* file = fopen("/proc/self/cgroup", "re");
+  if (file == nullptr) return false;
+  bool found = false;
+  bool root = true;
+  char* line = nullptr;
+  size_t capacity = 0;
+  ssize_t length;
+  while ((length = getline(&line, &capacity, file)) > 0) {
+    std::string_view text(line, static_cast<size_t>(length));
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    const size_t first = text.find(':');
+    const size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
+    if (second == std::string_view::npos) continue;
+    const std::string controllers = ',' + std::string(text.substr(first + 1, second - first - 1)) + ',';
+    if (controllers != ",," && controllers.find(",cpu,") == std::string::npos) continue;
+    found = true;
+    root = root && text.substr(second + 1) == "/";
+  }
+  free(line);
+  fclose(file);
+  return found && root;
+}
+
+}  // namespace
+
+bool has_own_scheduling_group() {
+  FILE* file = fopen("/proc/sys/kernel/sched_autogroup_enabled", "re");
+  if (file == nullptr) return false;
+  const int value = fgetc(file);
+  fclose(file);
+  // The scheduler makes a group of a session only where no cgroup does it.
+  return value == '1' && in_initial_cgroup_namespace() && in_root_cpu_cgroup();
+}
+
+void give_way_to_clients() {
+  const sched_param none{};
+  // Refused at worst, and then it is slower.
+  sched_setscheduler(0, SCHED_IDLE, &none);
 }
 
 }  // namespace lamina
