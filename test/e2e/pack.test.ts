@@ -52,7 +52,9 @@ it.runIf(needs('root', '/dev/fuse'))(
       }
       // The portable driver is an optional dependency: without it the error says what to do.
       rmSync(path.join(base, 'app/node_modules/fuse-native'), { recursive: true });
-      expect(() => run('mount', '--driver', 'fuse-native', archive, mnt)).toThrow(/fuse-native.*\[EDRIVER\]/s);
+      expect(() => run('mount', '--driver', 'fuse-native', archive, mnt)).toThrow(
+        /fuse-native.*\[EDRIVER\]/s,
+      );
     } finally {
       rmSync(base, { recursive: true, force: true });
     }
