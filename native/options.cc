@@ -115,7 +115,9 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
     } else {
       return failure.set("options", EINVAL, "unknown option: " + name);
     }
-    if (!good) return failure.set("options", EINVAL, "bad value of " + name + ": " + value);
+    if (!good)
+      return failure.set("options", EINVAL,
+                         std::string("bad value of ").append(name).append(": ").append(value));
   }
   if (operands.size() != 1) return failure.set("options", EINVAL, "expected one mount point");
   if (options.toc_fd < 0) return failure.set("options", EINVAL, "--toc-fd is missing");

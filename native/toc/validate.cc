@@ -21,6 +21,12 @@ class Validator {
   bool run() { return check_layers() && prepare() && check_inodes() && check_directories() && check_slots(); }
 
  private:
+  // Where a dirent belongs: its directory, and the tag its slot must have.
+  struct Place {
+    uint32_t owner;
+    uint32_t tag;
+  };
+
   bool check_layers() {
     if (toc_.layer_count_ == 0 || toc_.layer_count_ > kMaxLayers)
       return fail("the TOC has no layers or too many");
@@ -48,7 +54,6 @@ class Validator {
     if (!places_memory_.valid() || !reached_memory_.valid() || !sets_memory_.valid()) {
       return error_.set(ENOMEM, "no memory to check the TOC");
     }
-    places_ = reinterpret_cast<Place*>(places_memory_.data());
     return true;
   }
 
@@ -102,8 +107,8 @@ class Validator {
       return bad_inode(ino, "parent");
     }
     for (uint32_t index = dir.first; index < dir.first + dir.count; ++index) {
-      if (places_[index].owner != 0) return bad_inode(ino, "range of dirents");
-      places_[index].owner = ino;
+      if (place(index).owner != 0) return bad_inode(ino, "range of dirents");
+      place(index).owner = ino;
     }
     owned_ += dir.count;
     return true;
@@ -165,7 +170,7 @@ class Validator {
     std::string_view previous;
     for (uint32_t index = 0; index < toc_.dirent_count_; ++index) {
       const Dirent& entry = toc_.dirents_[index];
-      const uint32_t owner = places_[index].owner;
+      const uint32_t owner = place(index).owner;
       if (!toc_.contains(entry.ino)) return bad_dirent(index, "inode");
       const Inode& inode = toc_.inode(entry.ino);
       if (entry.type != (inode.mode & S_IFMT) >> 12) return bad_dirent(index, "type");
@@ -184,13 +189,12 @@ class Validator {
           memchr(name.data(), 0, name.size()) != nullptr || name == "." || name == "..") {
         return bad_dirent(index, "name");
       }
-      if (index > 0 && places_[index - 1].owner == owner && name <= previous)
-        return bad_dirent(index, "order");
+      if (index > 0 && place(index - 1).owner == owner && name <= previous) return bad_dirent(index, "order");
       previous = name;
       if (static_cast<uint32_t>(xxh64(name.data(), name.size())) != entry.name_hash) {
         return bad_dirent(index, "hash");
       }
-      places_[index].tag = table_hash(owner, entry.name_hash);
+      place(index).tag = table_hash(owner, entry.name_hash);
     }
     for (uint32_t ino = 2; ino <= toc_.inode_count_; ++ino) {
       if (S_ISDIR(toc_.inode(ino).mode) && reached_memory_.data()[ino] == 0) {
@@ -218,17 +222,21 @@ class Validator {
       }
       const Slot& later = toc_.slots_[(at + kPrefetch) & mask];
       if (later.dirent_plus_one - 1 < toc_.dirent_count_)
-        __builtin_prefetch(&places_[later.dirent_plus_one - 1]);
+        __builtin_prefetch(&place(later.dirent_plus_one - 1));
       const uint32_t index = slot.dirent_plus_one - 1;
-      if (index >= toc_.dirent_count_ || places_[index].owner == kTaken) return fail("a slot leads nowhere");
-      if (slot.tag != places_[index].tag || ((at - slot.tag) & mask) > run)
+      if (index >= toc_.dirent_count_ || place(index).owner == kTaken) return fail("a slot leads nowhere");
+      if (slot.tag != place(index).tag || ((at - slot.tag) & mask) > run)
         return fail("a slot is out of its place");
-      places_[index].owner = kTaken;
+      place(index).owner = kTaken;
       ++run;
       ++used;
     }
     if (used != toc_.dirent_count_) return fail("a name is missing from the slot table");
     return true;
+  }
+
+  [[nodiscard]] Place& place(uint32_t index) const {
+    return reinterpret_cast<Place*>(places_memory_.data())[index];
   }
 
   bool fail(const char* what) { return error_.set(EINVAL, "%s", what); }
@@ -238,12 +246,6 @@ class Validator {
   bool bad_dirent(uint32_t index, const char* what) {
     return error_.set(EINVAL, "dirent %u has a wrong %s", index, what);
   }
-
-  // Where a dirent belongs: its directory, and the tag its slot must have.
-  struct Place {
-    uint32_t owner;
-    uint32_t tag;
-  };
 
   // Slots lead to dirents in no order: each is fetched this many slots ahead.
   static constexpr uint32_t kPrefetch = 16;
@@ -257,7 +259,6 @@ class Validator {
   Mapping places_memory_;
   Mapping reached_memory_;
   Mapping sets_memory_;
-  Place* places_ = nullptr;
   uint64_t owned_ = 0;
   // Records may not be shared between inodes (but whole xattr sets may): this is also what keeps the check
   // linear.
