@@ -49,6 +49,12 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
     hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
   },
   mount: { code: 'EMOUNT', what: 'mount(2) failed' },
+  init: {
+    code: 'ENOFUSE',
+    what: 'the kernel and the server do not agree',
+    hint: 'The native server needs Linux 5.1 or later; use --driver fuse-native.',
+  },
+  fork: { code: 'EMOUNT', what: 'the server could not be started' },
   fusermount: {
     code: 'ENOFUSE',
     what: 'fusermount3 failed',
