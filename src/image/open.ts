@@ -90,11 +90,17 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
     });
     const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
     const key = hashed(archived.layers.map((layer, index) => layerKey(layer, sources[index]!)));
-    const indexAll = (): LayerToc[] =>
-      archived.layers.map(({ diffId }, index) =>
-        indexLayer(sources[index]!, { diffId, sizeBytes: sources[index]!.sizeBytes }),
+    const indexOne = (place: number, index: number): LayerToc => {
+      const source = sources[place]!;
+      return indexLayer(
+        source,
+        { diffId: archived.layers[place]!.diffId, sizeBytes: source.sizeBytes },
+        index,
       );
-    const makeToc = (): Promise<string> => cache.chainToc(key, () => encodeToc(mergeLayers(indexAll())));
+    };
+    const places = [...archived.layers.keys()];
+    const makeToc = (): Promise<string> =>
+      cache.chainToc(key, () => encodeToc(mergeLayers(places.map((place) => indexOne(place, place)))));
     const tocPath = await makeToc();
     const renewToc = async (): Promise<void> => {
       await cache.discard(tocPath);
@@ -113,7 +119,10 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
       unverified: () => unverifiedLayers(archived.layers, sources, cache),
       layerTocs: () =>
         (layerTocs ??= Promise.all(
-          indexAll().map(async (layer) => new TocReader(await encodeToc(layer), layer.layer.diffId)),
+          places.map(
+            async (place) =>
+              new TocReader(await encodeToc(indexOne(place, 0)), archived.layers[place]!.diffId),
+          ),
         )),
       close,
     };

@@ -19,13 +19,18 @@ const MAX_NAME_BYTES = 255;
 const MAX_DEPTH = 4096;
 
 /**
- * Indexes the uncompressed tar of one layer.
+ * Indexes the uncompressed tar of one layer, the `index`th of its image (bottom is 0).
  * Raises EBADTAR, ELIMIT, EBADPATH, EWHITEOUT, EBADLAYER; the message names `source.name`.
  */
-export function indexLayer(source: ByteSource, layer: TocLayer, limits?: Partial<TarLimits>): LayerToc {
-  const builder = new LayerBuilder(source.name);
+export function indexLayer(
+  source: ByteSource,
+  layer: TocLayer,
+  index = 0,
+  limits?: Partial<TarLimits>,
+): LayerToc {
+  const builder = new LayerBuilder(source.name, index);
   for (const entry of scanTar(source, limits)) builder.add(entry);
-  return { layer, root: builder.finish() };
+  return { index, layer, root: builder.finish() };
 }
 
 class LayerBuilder {
@@ -40,7 +45,10 @@ class LayerBuilder {
    */
   #previous: { prefix: ByteString; parent: DirNode } | undefined;
 
-  constructor(private readonly layerName: string) {}
+  constructor(
+    private readonly layerName: string,
+    private readonly index: number,
+  ) {}
 
   add(entry: TarEntry): void {
     if (this.#addBesidePrevious(entry)) return;
@@ -49,7 +57,7 @@ class LayerBuilder {
     const name = path.at(-1);
     if (name === undefined) return this.#describeRoot(entry);
     if (meaning.kind === 'ignored') {
-      this.#aufsFiles.set(path.join('/'), nodeOf(entry));
+      this.#aufsFiles.set(path.join('/'), nodeOf(entry, this.index));
       return;
     }
     const parent = this.#parentOf(path, entry);
@@ -104,18 +112,18 @@ class LayerBuilder {
   #describeRoot(entry: TarEntry): void {
     if (entry.type !== 'dir')
       throw this.#error('EBADLAYER', entry, 'describes the root directory as something else');
-    describeDir(this.#root, entry);
+    describeDir(this.#root, entry, this.index);
   }
 
   #put(parent: DirNode, name: ByteString, entry: TarEntry): void {
     const existing = parent.children.get(name);
     if (entry.type === 'dir') {
       const dir = isDir(existing) ? existing : implicitDir();
-      describeDir(dir, entry);
+      describeDir(dir, entry, this.index);
       parent.children.set(name, dir);
       return;
     }
-    const node = entry.type === 'link' ? this.#linked(entry) : nodeOf(entry);
+    const node = entry.type === 'link' ? this.#linked(entry) : nodeOf(entry, this.index);
     if (isDir(existing) || existing?.type === 'symlink') this.#previous = undefined;
     parent.children.set(name, node);
   }
@@ -134,7 +142,12 @@ class LayerBuilder {
       target.shared = true;
       return target;
     }
-    const node: TreeNode = { ...nodeOf(entry), type: 'link', target: path.join('/'), shared: true };
+    const node: TreeNode = {
+      ...nodeOf(entry, this.index),
+      type: 'link',
+      target: path.join('/'),
+      shared: true,
+    };
     this.#links.push({ node, path });
     return node;
   }
@@ -249,9 +262,9 @@ class LayerBuilder {
   }
 }
 
-function describeDir(dir: DirNode, entry: TarEntry): void {
+function describeDir(dir: DirNode, entry: TarEntry, layer: number): void {
   dir.implicit = false;
-  dir.layer = 0;
+  dir.layer = layer;
   dir.mode = entry.mode;
   dir.uid = entry.uid;
   dir.gid = entry.gid;
@@ -260,7 +273,7 @@ function describeDir(dir: DirNode, entry: TarEntry): void {
   dir.xattrs = entry.xattrs;
 }
 
-function nodeOf(entry: TarEntry): TreeNode {
+function nodeOf(entry: TarEntry, layer: number): TreeNode {
   const isDevice = entry.type === 'char' || entry.type === 'block';
   return {
     type: entry.type,
@@ -270,10 +283,10 @@ function nodeOf(entry: TarEntry): TreeNode {
     gid: entry.gid,
     mtimeSec: entry.mtimeSec,
     mtimeNsec: entry.mtimeNsec,
-    layer: 0,
+    layer,
     xattrs: entry.xattrs,
     sizeBytes: entry.type === 'file' ? entry.sizeBytes : 0,
-    extents: entry.type === 'file' ? extentsOf(entry) : [],
+    extents: entry.type === 'file' ? extentsOf(entry, layer) : NO_EXTENTS,
     target: entry.type === 'symlink' ? entry.linkName : '',
     rdevMajor: isDevice ? entry.devMajor : 0,
     rdevMinor: isDevice ? entry.devMinor : 0,
@@ -284,11 +297,13 @@ function nodeOf(entry: TarEntry): TreeNode {
   };
 }
 
+const NO_EXTENTS: readonly Extent[] = [];
+
 /** The runs of data of a file and the holes between them, made explicit. */
-function extentsOf(entry: TarEntry): Extent[] {
-  if (entry.sizeBytes === 0) return [];
+function extentsOf(entry: TarEntry, source: number): readonly Extent[] {
+  if (entry.sizeBytes === 0) return NO_EXTENTS;
   if (entry.extents === undefined)
-    return [{ logical: 0, length: entry.sizeBytes, source: 0, offset: entry.dataOffset }];
+    return [{ logical: 0, length: entry.sizeBytes, source, offset: entry.dataOffset }];
   const extents: Extent[] = [];
   let end = 0;
   const holeUntil = (logical: number): void => {
@@ -297,7 +312,7 @@ function extentsOf(entry: TarEntry): Extent[] {
   for (const { logical, length, offset } of entry.extents) {
     if (length === 0) continue;
     holeUntil(logical);
-    extents.push({ logical, length, source: 0, offset });
+    extents.push({ logical, length, source, offset });
     end = logical + length;
   }
   holeUntil(entry.sizeBytes);

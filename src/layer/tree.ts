@@ -105,8 +105,10 @@ export interface TocLayer {
   sizeBytes: number;
 }
 
-/** What one layer adds, hides and makes opaque. All `layer` and `source` fields are 0. */
+/** What one layer adds, hides and makes opaque. */
 export interface LayerToc {
+  /** Its place in the image, bottom is 0: `layer` and `source` of its nodes. A layer TOC that is written alone has 0. */
+  index: number;
   layer: TocLayer;
   root: DirNode;
 }

@@ -119,37 +119,41 @@ function numberNode(node: TreeNode, parentIno: number, out: Numbered): number {
   return ino;
 }
 
+interface StoredString {
+  offset: number;
+  hash: number | undefined;
+}
+
 /** Names and texts, each stored once, with the hash of the names. */
 class StringTable {
-  readonly #offsets = new Map<ByteString, number>();
-  readonly #hashes = new Map<ByteString, number>();
+  readonly #known = new Map<ByteString, StoredString>();
   readonly #parts: ByteString[] = [];
   #length = 0;
   readonly #scratch = Buffer.alloc(256);
 
   constructor(private readonly hash64: Hash64) {}
 
-  offset(text: ByteString): number {
-    let offset = this.#offsets.get(text);
-    if (offset === undefined) {
-      offset = this.#length;
-      this.#offsets.set(text, offset);
+  text(text: ByteString): StoredString {
+    let stored = this.#known.get(text);
+    if (stored === undefined) {
+      stored = { offset: this.#length, hash: undefined };
+      this.#known.set(text, stored);
       this.#parts.push(text);
       this.#length += text.length;
       if (this.#length >= 2 ** 32)
         throw new LaminaError('ELIMIT', 'the names of the tree are longer than 4 GiB');
     }
-    return offset;
+    return stored;
   }
 
-  nameHash(name: ByteString): number {
-    let hash = this.#hashes.get(name);
-    if (hash === undefined) {
+  /** As `text`, with the low 32 bits of its XXH64; at most 255 bytes. */
+  name(name: ByteString): { offset: number; hash: number } {
+    const stored = this.text(name);
+    if (stored.hash === undefined) {
       const length = this.#scratch.write(name, 'latin1');
-      hash = Number(this.hash64(this.#scratch.subarray(0, length)) & 0xffffffffn);
-      this.#hashes.set(name, hash);
+      stored.hash = Number(this.hash64(this.#scratch.subarray(0, length)) & 0xffffffffn);
     }
-    return hash;
+    return stored as { offset: number; hash: number };
   }
 
   encode(): Buffer {
@@ -165,10 +169,11 @@ function encodeDirents(numbered: Numbered, strings: StringTable): Buffer {
     for (const [index, name] of names.entries()) {
       const ino = inos[index]!;
       view.setUint32(at, ino, true);
-      view.setUint32(at + 4, strings.offset(name), true);
+      const stored = strings.name(name);
+      view.setUint32(at + 4, stored.offset, true);
       view.setUint16(at + 8, name.length, true);
       view.setUint8(at + 10, direntType(numbered.nodes[ino - 1]!.type));
-      view.setUint32(at + 12, strings.nameHash(name), true);
+      view.setUint32(at + 12, stored.hash, true);
       at += 16;
     }
   }
@@ -204,7 +209,7 @@ function encodeInodes(
     view.setUint32(at + 40, node.rdevMinor, true);
     view.setUint32(at + 44, node.layer, true);
     if (node.type === 'symlink' || node.type === 'link') {
-      view.setUint32(at + 48, strings.offset(node.target), true);
+      view.setUint32(at + 48, strings.text(node.target).offset, true);
       view.setUint32(at + 52, node.target.length, true);
     } else if (node.extents.length > 0) {
       view.setUint32(at + 48, extentCount, true);

@@ -1,18 +1,22 @@
 /**
- * Layers, bottom to top -> the one tree that they show together. Pure: no I/O, the layers stay as they are.
+ * Layers, bottom to top -> the one tree that they show together. No I/O. The merged tree shares the layers' nodes other than
+ * directories.
  * The rules are those of image-spec layer.md (Applying Changesets, Whiteouts) and overlayfs.rst: only directories merge, the
  * uppermost description of a directory counts, everything else replaces what lies below it.
  */
 import type { ByteString } from '../bytes.js';
 import { displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
-import type { DirNode, Extent, LayerToc, MergedToc, TreeNode } from '../layer/tree.js';
-import { addsAnything, HOLE, implicitDir, isDir } from '../layer/tree.js';
+import type { DirNode, LayerToc, MergedToc, TreeNode } from '../layer/tree.js';
+import { addsAnything, implicitDir, isDir } from '../layer/tree.js';
 
 /** As Linux: path_resolution(7). */
 const MAX_SYMLINKS = 40;
 
-/** Raises EBADLAYER when a hard link leads to nothing in its own layer or below it. */
+/**
+ * @param layers bottom to top, each indexed as the one it is
+ * Raises EBADLAYER when a hard link leads to nothing in its own layer or below it.
+ */
 export function mergeLayers(layers: readonly LayerToc[]): MergedToc {
   const root: DirNode = { ...implicitDir(), implicit: false };
   layers.forEach((layer, index) => {
@@ -24,22 +28,18 @@ export function mergeLayers(layers: readonly LayerToc[]): MergedToc {
 }
 
 class LayerApplication {
-  /** A shared node of the layer -> its one copy, however many names it has. */
-  readonly #copies: Map<TreeNode, TreeNode>;
-
+  /** @param links the layer's links to files of lower layers, and those files */
   constructor(
     private readonly index: number,
-    resolvedLinks: Map<TreeNode, TreeNode>,
-  ) {
-    this.#copies = resolvedLinks;
-  }
+    private readonly links: ReadonlyMap<TreeNode, TreeNode>,
+  ) {}
 
   apply(merged: DirNode, upper: DirNode): void {
     if (upper.opaque) merged.children.clear();
     for (const [name, node] of upper.children) {
       if (node.type === 'whiteout') merged.children.delete(name);
       else if (isDir(node)) this.#applyDir(merged, name, node);
-      else merged.children.set(name, this.#copy(node));
+      else merged.children.set(name, node.type === 'link' ? this.links.get(node)! : node);
     }
   }
 
@@ -68,19 +68,6 @@ class LayerApplication {
     dir.xattrs = upper.xattrs;
     dir.layer = this.index;
   }
-
-  #copy(node: TreeNode): TreeNode {
-    const known = node.shared ? this.#copies.get(node) : undefined;
-    if (known !== undefined) return known;
-    const copy: TreeNode = { ...node, layer: this.index };
-    if (node.extents.length > 0) copy.extents = node.extents.map((extent) => atSource(extent, this.index));
-    if (node.shared) this.#copies.set(node, copy);
-    return copy;
-  }
-}
-
-function atSource({ logical, length, source, offset }: Extent, layer: number): Extent {
-  return { logical, length, source: source === HOLE ? HOLE : layer, offset };
 }
 
 /** The layer's links to files of lower layers -> those files, looked up before the layer changes anything. */

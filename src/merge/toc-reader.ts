@@ -308,7 +308,7 @@ export class TocReader {
 export function decodeTree(toc: TocReader): LayerToc | MergedToc {
   const known = new Map<number, TreeNode>();
   const root = decodeNode(toc, ROOT_INO, known, 0) as DirNode;
-  return toc.kind === 'merged' ? { layers: toc.layers, root } : { layer: toc.layers[0]!, root };
+  return toc.kind === 'merged' ? { layers: toc.layers, root } : { index: 0, layer: toc.layers[0]!, root };
 }
 
 function decodeNode(toc: TocReader, ino: number, known: Map<number, TreeNode>, depth: number): TreeNode {

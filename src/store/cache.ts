@@ -12,7 +12,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { access, chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
@@ -97,13 +97,8 @@ export class Cache {
     return withLock(hashed([target]), existing, async () => {
       const bytes = await make();
       await this.#place(target, async (temporary) => {
-        const file = await open(temporary, 'wx', 0o600);
-        try {
-          await file.writeFile(bytes);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
+        // Not synced: after a power cut its checksums tell, and it is made again.
+        await writeFile(temporary, bytes, { flag: 'wx', mode: 0o600 });
       });
       return target;
     });

@@ -37,7 +37,7 @@ export function indexSources(sources: readonly ByteSource[], tars: readonly Buff
   return sources.map((source, index) => {
     const tar = tars[index]!;
     const diffId = `sha256:${createHash('sha256').update(tar).digest('hex')}`;
-    return indexLayer(source, { diffId, sizeBytes: tar.length });
+    return indexLayer(source, { diffId, sizeBytes: tar.length }, index);
   });
 }
 
