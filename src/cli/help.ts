@@ -9,6 +9,17 @@ export class DockerStyleCommand extends Command {
     return new DockerStyleCommand(name);
   }
 
+  /** The usage line that the command was given, where the computed one would not do. */
+  ownUsage: string | undefined;
+
+  override usage(): string;
+  override usage(text: string): this;
+  override usage(text?: string): this | string {
+    if (text === undefined) return super.usage();
+    this.ownUsage = text;
+    return super.usage(text);
+  }
+
   override createHelp(): Help {
     return Object.assign(new DockerStyleHelp(), this.configureHelp());
   }
@@ -66,6 +77,7 @@ function table(rows: readonly (readonly [string, string])[]): string {
 }
 
 function usageOf(command: Command): string {
+  if (command instanceof DockerStyleCommand && command.ownUsage !== undefined) return command.ownUsage;
   const options = command.options.length > 0 ? ['[OPTIONS]'] : [];
   if (command.commands.length > 0) return [...options, 'COMMAND'].join(' ');
   const args = command.registeredArguments.map((argument) => {

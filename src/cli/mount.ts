@@ -85,18 +85,22 @@ async function foreground(
   const stop = (): void => void server.kill('SIGTERM');
   interrupt.addEventListener('abort', stop);
   if (interrupt.aborted) stop();
-  await exit(server);
-  if (verifier === undefined || interrupt.aborted) return void verifier?.kill();
-  // Unmounted by somebody, or taken down by the verifier: if so, it is about to end, having written down why.
+  const isTakenDown =
+    verifier === undefined
+      ? false
+      : await Promise.race([exit(server).then(() => false), exit(verifier).then((status) => status === 1)]);
+  if (!isTakenDown) await exit(server);
+  if (interrupt.aborted) return void verifier?.kill();
+  // The verifier breaks the connection, and with it the server, before it ends itself.
+  if (verifier !== undefined) await exit(verifier);
   const { MountTable } = await import('../mount/table.js');
   const table = new MountTable();
-  await exit(verifier);
-  const failed = await table.read(record.mountpoint);
-  if (failed?.verify !== 'failed') return;
+  const failed = await table.readFailed(record.mountpoint);
+  if (failed?.token !== record.token) return;
   await table.remove(failed.id);
   throw new LaminaError(
     'EDIGEST',
-    failed.error?.replace(/^\[EDIGEST\] /, '') ?? 'a layer is not what its digest promises',
+    failed.error?.replace(/^\[\w+\] /, '') ?? 'a layer is not what its digest promises',
     {
       path: record.mountpoint,
     },
@@ -110,7 +114,9 @@ function interruption(): AbortSignal {
   return controller.signal;
 }
 
-async function exit(child: ChildProcess): Promise<void> {
+/** The exit status; null when a signal ended it. */
+async function exit(child: ChildProcess): Promise<number | null> {
   if (child.exitCode === null && child.signalCode === null)
     await new Promise((resolve) => child.once('exit', resolve));
+  return child.exitCode;
 }

@@ -17,6 +17,8 @@ import { mergeLayers } from '../merge/merge.js';
 import { TocReader } from '../merge/toc-reader.js';
 import { parsePlatform } from '../oci/platform.js';
 import { Cache, DEFAULT_MAX_INFLATED_BYTES, hashed, identityOf } from '../store/cache.js';
+import { contentStamp, verifyLayers } from '../store/verify.js';
+import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 
 export interface OpenImageOptions {
@@ -28,14 +30,6 @@ export interface OpenImageOptions {
   maxInflatedBytes?: number;
   /** Called while something is inflated: stored bytes read so far, of all that must be. */
   onProgress?: (doneBytes: number, totalBytes: number) => void;
-}
-
-/** A layer that is read where it lies and that nobody has hashed yet. */
-export interface UnverifiedLayer {
-  diffId: string;
-  source: ByteSource;
-  /** Under which the cache remembers that it was found right. */
-  key: string;
 }
 
 /** An image with everything that reading it takes. `close` when done: it holds file descriptors. */
@@ -54,6 +48,8 @@ export interface OpenedImage {
   cache: Cache;
   /** What is still to be verified; empty when every layer is known to be right. */
   unverified(): Promise<UnverifiedLayer[]>;
+  /** Hashes what is still to be verified. Raises EDIGEST. */
+  verify(): Promise<void>;
   /** The TOC of each layer, bottom to top, indexed anew on the first call. */
   layerTocs(): Promise<TocReader[]>;
   close(): void;
@@ -89,6 +85,10 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
       ...(parsed.reference === undefined ? {} : { reference: parsed.reference }),
     });
     const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
+    // Taken before indexing: what is written to from then on is noticed when the layer is verified.
+    const stamps = sources.map(contentStamp);
+    const unverified = (): Promise<UnverifiedLayer[]> =>
+      unverifiedLayers(archived.layers, sources, stamps, cache);
     const key = hashed(archived.layers.map((layer, index) => layerKey(layer, sources[index]!)));
     const indexOne = (place: number, index: number): LayerToc => {
       const source = sources[place]!;
@@ -116,7 +116,8 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
       renewToc,
       sources,
       cache,
-      unverified: () => unverifiedLayers(archived.layers, sources, cache),
+      unverified,
+      verify: async () => verifyLayers(await unverified(), cache),
       layerTocs: () =>
         (layerTocs ??= Promise.all(
           places.map(
@@ -227,13 +228,15 @@ function layerKey(layer: LayerBlob, source: ByteSource): string {
 async function unverifiedLayers(
   layers: readonly LayerBlob[],
   sources: readonly ByteSource[],
+  stamps: readonly string[],
   cache: Cache,
 ): Promise<UnverifiedLayer[]> {
   const found: UnverifiedLayer[] = [];
   for (const [index, layer] of layers.entries()) {
     if (layer.compression !== 'none') continue;
     const key = hashed([layerKey(layer, sources[index]!)]);
-    if (!(await cache.isVerified(key))) found.push({ diffId: layer.diffId, source: sources[index]!, key });
+    if (!(await cache.isVerified(key)))
+      found.push({ diffId: layer.diffId, source: sources[index]!, key, stamp: stamps[index]! });
   }
   return found;
 }

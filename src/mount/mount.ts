@@ -1,17 +1,20 @@
 /** Mounts an opened image at a directory: checks, records, starts a driver, starts the verifier. */
 import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
+import { withLock } from '../store/lock.js';
+import { verifyLayers } from '../store/verify.js';
+import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from './server-binary.js';
-import { isServed, mountedDirectories, MountTable } from './table.js';
+import { mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 import { resolveMountpoint, umount } from './umount.js';
-import { startVerifier, verifyLayers } from './verify.js';
-import type { VerifyLayer } from './verify.js';
+import { startVerifier } from './verify.js';
 
 /** What mounting needs of an opened image; all descriptors are duplicated by the server, so it may be closed afterwards. */
 export interface MountImage {
@@ -21,7 +24,7 @@ export interface MountImage {
   tocPath: string;
   sources: readonly ByteSource[];
   cache: Cache;
-  unverified: readonly VerifyLayer[];
+  unverified: readonly UnverifiedLayer[];
 }
 
 export interface Mounted {
@@ -45,9 +48,26 @@ export async function mountImage(
   driver: DriverName | undefined,
   warn: (message: string) => void = () => {},
 ): Promise<Mounted> {
-  const table = new MountTable();
-  const mountpoint = await freeMountpoint(directory, table);
   if (options.verify === 'before') await verifyLayers(image.unverified, image.cache);
+  const table = new MountTable();
+  const id = table.idOf(await resolveMountpoint(directory));
+  // Two that mount on one directory at once must not both find it free.
+  return withLock(await table.directory(), `mount-${id}`, notDone, async () => {
+    const mountpoint = await freeMountpoint(directory, table);
+    return mountLocked(image, table, mountpoint, options, driver, warn);
+  });
+}
+
+const notDone = async (): Promise<undefined> => undefined;
+
+async function mountLocked(
+  image: MountImage,
+  table: MountTable,
+  mountpoint: string,
+  options: MountOptions,
+  driver: DriverName | undefined,
+  warn: (message: string) => void,
+): Promise<Mounted> {
   const id = table.idOf(mountpoint);
   const record: MountRecord = {
     id,
@@ -56,7 +76,9 @@ export async function mountImage(
     imageId: image.imageId,
     platform: image.platform,
     driver: driver ?? 'native',
+    token: randomBytes(8).toString('hex'),
     pid: 0,
+    pidStart: '',
     createdAt: new Date().toISOString(),
     verify:
       image.unverified.length === 0 || options.verify === 'before'
@@ -65,6 +87,7 @@ export async function mountImage(
           ? 'unchecked'
           : 'pending',
   };
+  await table.remove(id);
   await table.write(record);
   try {
     const job = {
@@ -84,10 +107,11 @@ export async function mountImage(
         ? await startNative(choice.binary, job)
         : await (await import('./drivers/fuse-native.js')).startFuseNative(job);
     record.pid = server.pid;
+    record.pidStart = processStart(server.pid) ?? '';
     await table.write(record);
     const verifier =
       record.verify === 'pending'
-        ? startVerifier(image.unverified, image.cache, mountpoint, job.logFile)
+        ? startVerifier(image.unverified, image.cache, record, job.logFile)
         : undefined;
     return {
       record,
@@ -101,14 +125,13 @@ export async function mountImage(
   }
 }
 
-/** The directory as the kernel will name it. Mounts of ours whose server died are cleared away. */
+/** The directory as the kernel will name it. A mount of ours there whose server died is cleared away. */
 async function freeMountpoint(directory: string, table: MountTable): Promise<string> {
-  const stale = (await table.list()).filter(({ state }) => state === 'stale');
-  for (const { record } of stale) await umount(record.mountpoint, { lazy: true });
   const unresolved = await resolveMountpoint(directory);
+  const record = await table.read(unresolved);
   const type = mountedDirectories().get(unresolved);
-  if (type === 'fuse.lamina' || (type?.startsWith('fuse') && (await table.read(unresolved)) !== undefined)) {
-    if (await isServed(unresolved)) {
+  if (type === 'fuse.lamina' || (type?.startsWith('fuse') && record !== undefined)) {
+    if (record === undefined || table.isServed(record)) {
       throw new LaminaError('EBUSY', `an image is already mounted on ${directory}`, {
         path: directory,
         hint: `Unmount it with: lamina umount ${directory}`,

@@ -10,7 +10,6 @@ const KERNEL_OPTIONS = new Set([
   'nodev',
   'exec',
   'noexec',
-  'atime',
   'noatime',
   'allow_other',
 ]);
@@ -24,6 +23,7 @@ export interface MountOptions {
   suid: boolean;
   dev: boolean;
   exec: boolean;
+  noatime: boolean;
   allowOther: boolean;
   /** FUSE-over-io_uring where the kernel allows it. */
   uring: boolean;
@@ -42,6 +42,7 @@ export function parseMountOptions(
     suid: false,
     dev: false,
     exec: true,
+    noatime: false,
     allowOther,
     uring: true,
     threads: 0,
@@ -61,6 +62,7 @@ export function parseMountOptions(
     else if (name === 'suid' || name === 'nosuid') options.suid = name === 'suid';
     else if (name === 'dev' || name === 'nodev') options.dev = name === 'dev';
     else if (name === 'exec' || name === 'noexec') options.exec = name === 'exec';
+    else if (name === 'noatime') options.noatime = true;
     else if (name === 'allow_other') options.allowOther = true;
   }
   if ((options.suid || options.dev) && !isRoot) {
@@ -73,6 +75,7 @@ export function parseMountOptions(
 export function kernelOptions(options: MountOptions): string {
   const words = ['ro', options.suid ? 'suid' : 'nosuid', options.dev ? 'dev' : 'nodev'];
   if (!options.exec) words.push('noexec');
+  if (options.noatime) words.push('noatime');
   if (options.allowOther) words.push('allow_other');
   return words.join(',');
 }

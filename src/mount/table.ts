@@ -4,9 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { fromSystemError } from '../errors.js';
 import type { DriverName } from './options.js';
 
@@ -22,12 +21,16 @@ export interface MountRecord {
   imageId: string;
   platform: string;
   driver: DriverName;
+  /** Tells this mount from earlier and later ones on the same directory. */
+  token: string;
   /** The process that ends when the mount does: the server's supervisor. 0 until it runs. */
   pid: number;
+  /** When that process started, as /proc says: process numbers are used again. Empty until it runs. */
+  pidStart: string;
   /** ISO 8601. */
   createdAt: string;
   verify: VerifyState;
-  /** Why the mount was taken down, when verification failed. */
+  /** Why the mount was taken down, or could not be verified. */
   error?: string;
 }
 
@@ -49,7 +52,10 @@ export function runDirectory(): string {
     : `/tmp/lamina-${uid}`;
 }
 
-const ANSWER_TIMEOUT_MS = 2000;
+/** A mount that has not begun after this long never will. */
+const STARTING_MS = 60_000;
+
+type FileKind = 'json' | 'log' | 'stats' | 'failed';
 
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
@@ -58,16 +64,40 @@ export class MountTable {
     return createHash('sha256').update(mountpoint).digest('hex').slice(0, 12);
   }
 
-  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters. */
-  file(id: string, kind: 'json' | 'log' | 'stats'): string {
+  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters;
+   * `failed` is the record of one that was taken down, which its server must not remove. */
+  file(id: string, kind: FileKind): string {
     return path.join(this.#directory, `${id}.${kind}`);
   }
 
-  async write(record: MountRecord): Promise<void> {
-    const target = this.file(record.id, 'json');
-    const temporary = `${target}.${process.pid}`;
+  /** The directory of the table, made when it is missing. */
+  async directory(): Promise<string> {
     try {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      return this.#directory;
+    } catch (error) {
+      throw fromSystemError(error, 'cannot use', this.#directory);
+    }
+  }
+
+  async write(record: MountRecord): Promise<void> {
+    return this.#write(record, 'json');
+  }
+
+  /** Keeps why a mount was taken down, until the next mount on its directory, or `umount` there. */
+  async writeFailed(record: MountRecord): Promise<void> {
+    return this.#write(record, 'failed');
+  }
+
+  async readFailed(mountpoint: string): Promise<MountRecord | undefined> {
+    return readRecord(this.file(this.idOf(mountpoint), 'failed'));
+  }
+
+  async #write(record: MountRecord, kind: FileKind): Promise<void> {
+    await this.directory();
+    const target = this.file(record.id, kind);
+    const temporary = `${target}.${process.pid}`;
+    try {
       await writeFile(temporary, `${JSON.stringify(record)}\n`, { mode: 0o600 });
       await rename(temporary, target);
     } catch (error) {
@@ -81,7 +111,8 @@ export class MountTable {
   }
 
   async remove(id: string): Promise<void> {
-    for (const kind of ['json', 'log', 'stats'] as const) await rm(this.file(id, kind), { force: true });
+    for (const kind of ['json', 'log', 'stats', 'failed'] as const)
+      await rm(this.file(id, kind), { force: true });
   }
 
   /** All mounts with a record, oldest first. Records of mounts that ended without removing theirs are cleared away. */
@@ -89,47 +120,63 @@ export class MountTable {
     const mounted = mountedDirectories();
     const entries: MountEntry[] = [];
     for (const name of await readdir(this.#directory).catch(() => [] as string[])) {
-      if (!name.endsWith('.json')) continue;
+      const kind = path.extname(name);
+      if (kind !== '.json' && kind !== '.failed') continue;
       const record = await readRecord(path.join(this.#directory, name));
       if (record === undefined) continue;
-      const state = await stateOf(record, mounted);
-      if (state === undefined) await this.remove(record.id);
-      else entries.push({ record, state });
+      const state = kind === '.failed' ? 'failed' : this.#stateOf(record, mounted);
+      if (state === undefined) await rm(path.join(this.#directory, name), { force: true });
+      else if (state === 'failed' || (await this.readFailed(record.mountpoint))?.token !== record.token)
+        entries.push({ record, state });
     }
     return entries.sort((a, b) => (a.record.createdAt < b.record.createdAt ? -1 : 1));
   }
+
+  #stateOf(record: MountRecord, mounted: ReadonlyMap<string, string>): MountState | undefined {
+    if (mounted.get(record.mountpoint)?.startsWith('fuse')) return this.isServed(record) ? 'live' : 'stale';
+    // Between writing the record and the mount itself a moment passes; a mount that was detached goes on for its open files.
+    return record.pid === 0 && Date.now() - Date.parse(record.createdAt) < STARTING_MS ? 'live' : undefined;
+  }
+
+  /**
+   * Whether a process is there to answer for the mount, at once or later: its supervisor, or the server, which may outlive
+   * it. The mount itself is not asked: a slow disk or a stopped server is no reason to call it dead, and the question could hang.
+   */
+  isServed(record: MountRecord): boolean {
+    if (record.pid === 0) return true;
+    if (processStart(record.pid) === record.pidStart) return true;
+    const server = this.#serverPid(record.id);
+    return server !== undefined && commandOf(server) === 'lamina-fuse';
+  }
+
+  /** From the counters of the native server (native/sys/stats.h: process at byte 16). */
+  #serverPid(id: string): number | undefined {
+    try {
+      return Number(readFileSync(this.file(id, 'stats')).readBigUInt64LE(16));
+    } catch {
+      return undefined;
+    }
+  }
 }
 
-async function stateOf(
-  record: MountRecord,
-  mounted: ReadonlyMap<string, string>,
-): Promise<MountState | undefined> {
-  if (record.verify === 'failed') return 'failed';
-  if (mounted.get(record.mountpoint)?.startsWith('fuse'))
-    return (await isServed(record.mountpoint)) ? 'live' : 'stale';
-  // Between writing the record and the mount itself a moment passes.
-  return record.pid === 0 && Date.now() - Date.parse(record.createdAt) < 60_000 ? 'live' : undefined;
-}
-
-/**
- * Whether somebody answers for the mount: statfs(2) is never answered from a cache. A recorded process does not decide: a server may
- * outlive its supervisor, and process numbers are used again.
- */
-export async function isServed(mountpoint: string): Promise<boolean> {
-  const answer = statfs(mountpoint).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => error.code === 'EACCES' || error.code === 'EPERM',
-  );
-  return Promise.race([answer, setTimeout(ANSWER_TIMEOUT_MS, false, { ref: false })]);
-}
-
-/** Whether the process runs: one that has ended but was not waited for (a zombie) does not. */
-export function isRunning(pid: number): boolean {
+/** When the process started, in the kernel's clock ticks; undefined when it has ended, also if nobody has waited for it yet (a zombie). */
+export function processStart(pid: number): string | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return pid > 0 && !/\) [ZX] /.test(stat);
+    // proc_pid_stat(5): the name may hold anything but its last parenthesis ends it; state is field 3, starttime field 22.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
   } catch {
-    return false;
+    return undefined;
+  }
+}
+
+function commandOf(pid: number): string | undefined {
+  try {
+    return processStart(pid) === undefined ? undefined : readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return undefined;
   }
 }
 

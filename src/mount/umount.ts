@@ -5,7 +5,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { LaminaError } from '../errors.js';
 import { serverBinary } from './server-binary.js';
-import { isRunning, isServed, mountedDirectories, MountTable } from './table.js';
+import { mountedDirectories, MountTable, processStart } from './table.js';
+import type { MountRecord } from './table.js';
 
 const run = promisify(execFile);
 
@@ -26,8 +27,9 @@ export async function umount(directory: string, options: UmountOptions = {}): Pr
   const record = await table.read(mountpoint);
   const type = mountedDirectories().get(mountpoint);
   if (type === undefined || !type.startsWith('fuse')) {
-    if (record !== undefined) await table.remove(record.id);
-    if (record?.verify === 'failed') return;
+    const failed = await table.readFailed(mountpoint);
+    if (record !== undefined || failed !== undefined) await table.remove(table.idOf(mountpoint));
+    if (failed !== undefined) return;
     throw new LaminaError('ENOTMOUNTED', `${directory} is not mounted`, { path: directory });
   }
   if (record === undefined && type !== 'fuse.lamina') {
@@ -35,10 +37,11 @@ export async function umount(directory: string, options: UmountOptions = {}): Pr
       path: directory,
     });
   }
-  const isStale = !(await isServed(mountpoint));
-  await unmountNow(mountpoint, { ...options, lazy: options.lazy === true || isStale });
-  if (record !== undefined) await untilGone(record.pid, options.lazy === true);
-  if (isStale && record !== undefined) await table.remove(record.id);
+  const isStale = record !== undefined && !table.isServed(record);
+  await unmountNow(mountpoint, { ...options, lazy: options.lazy === true || isStale }, record);
+  if (record === undefined) return;
+  if (isStale) await table.remove(record.id);
+  else if (options.lazy !== true) await untilGone(record);
 }
 
 /** The mountpoint that a person means. Its last part is not resolved when it is a mount: a dead one answers ENOTCONN. */
@@ -50,21 +53,31 @@ export async function resolveMountpoint(directory: string): Promise<string> {
   return realpath(absolute).catch(() => unresolved);
 }
 
-async function unmountNow(mountpoint: string, options: UmountOptions): Promise<void> {
+async function unmountNow(
+  mountpoint: string,
+  options: UmountOptions,
+  record: MountRecord | undefined,
+): Promise<void> {
   const flags = [...(options.force ? ['--force'] : []), ...(options.lazy ? ['--lazy'] : [])];
+  // What root does by a flag of umount2(2), the supervisor does for everyone else: ending the connection.
+  if (options.force && process.getuid?.() !== 0 && record?.driver === 'native' && record.pid > 0)
+    flags.push('--supervisor', String(record.pid));
   const [command, args] = umountCommand(mountpoint, flags);
   try {
     await run(command, args);
   } catch (error) {
-    const text = `${(error as { stderr?: string }).stderr ?? ''}`.trim() || (error as Error).message;
-    if (/EBUSY|busy/i.test(text)) {
+    // `errno=N NAME message` of lamina-fuse, or the words of the system's own commands; the mountpoint may hold any word.
+    const text = (
+      `${(error as { stderr?: string }).stderr ?? ''}`.trim() || (error as Error).message
+    ).replaceAll(mountpoint, 'DIR');
+    if (/\bEBUSY\b|\bbusy\b/i.test(text)) {
       throw new LaminaError('EBUSY', `${mountpoint} is in use`, {
         path: mountpoint,
         cause: error,
         hint: 'Close the files and shells below it, or use --lazy.',
       });
     }
-    if (/EPERM|EACCES|permission|not permitted/i.test(text)) {
+    if (/\b(EPERM|EACCES)\b|permission|not permitted/i.test(text)) {
       throw new LaminaError('EPERM', `may not unmount ${mountpoint}: ${text}`, {
         path: mountpoint,
         cause: error,
@@ -89,8 +102,8 @@ function umountCommand(mountpoint: string, flags: string[]): [string, string[]] 
 }
 
 /** The server ends within moments of its mount; a lazy one when the last file is closed, which is not waited for. */
-async function untilGone(pid: number, lazy: boolean): Promise<void> {
-  for (let waitedMs = 0; !lazy && waitedMs < 2000 && isRunning(pid); waitedMs += 5) {
+async function untilGone({ pid, pidStart }: MountRecord): Promise<void> {
+  for (let waitedMs = 0; waitedMs < 2000 && processStart(pid) === pidStart; waitedMs += 5) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

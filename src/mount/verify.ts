@@ -1,72 +1,43 @@
 /**
- * Verifies layers that are read where they lie. A plain archive is mounted at once and hashed afterwards by a process of its
- * own (verifier-main.ts): hashing a gigabyte would take longer than everything else together. If a digest
- * is wrong the mount is taken down by force, and `lamina mounts` says why.
+ * Verifies a mount's plain layers. The archive is mounted at once and hashed afterwards by a process of its own
+ * (verifier-main.ts): hashing a gigabyte would take longer than everything else together. If a digest is wrong the mount is
+ * taken down by force, and `lamina mounts` says why. The verifier acts on the one mount it was started for, and ends with it.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { LaminaError } from '../errors.js';
 import { packageFile } from '../package-files.js';
 import { Cache } from '../store/cache.js';
-import { readSource } from '../tar/source.js';
-import type { ByteSource } from '../tar/source.js';
+import { verifyLayers } from '../store/verify.js';
+import type { UnverifiedLayer } from '../store/verify.js';
 import { MountTable } from './table.js';
+import type { MountRecord } from './table.js';
 import { umount } from './umount.js';
-
-/** A layer to verify; `key` is under which the cache remembers that it was right. */
-export interface VerifyLayer {
-  diffId: string;
-  source: ByteSource;
-  key: string;
-}
 
 /** What the verifier is told, as JSON: its only argument. */
 export interface VerifyJob {
   cacheRoot: string;
   mountpoint: string;
-  layers: VerifyLayer[];
+  token: string;
+  layers: UnverifiedLayer[];
 }
 
-const CHUNK_BYTES = 1 << 20;
-
-/** Hashes each layer; raises EDIGEST at the first that is not what its diffId promises. Remembers those that are. */
-export async function verifyLayers(layers: readonly VerifyLayer[], cache: Cache): Promise<void> {
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  for (const { diffId, source, key } of layers) {
-    const algorithm = diffId.slice(0, diffId.indexOf(':'));
-    const hash = createHash(algorithm);
-    for (let position = 0; position < source.sizeBytes;) {
-      const count = readSource(source, chunk, position);
-      hash.update(chunk.subarray(0, count));
-      position += count;
-    }
-    const found = `${algorithm}:${hash.digest('hex')}`;
-    if (found !== diffId) {
-      throw new LaminaError('EDIGEST', `${source.name}: its digest is ${found}, promised was ${diffId}`, {
-        path: source.name,
-        digest: diffId,
-      });
-    }
-    await cache.markVerified(key);
-  }
-}
-
-/** Starts a process that verifies `layers` and takes the mount down if one is wrong. It outlives this one once it is unref'ed. */
+/** Starts a process that verifies `layers` for the mount of `record`. It outlives this one once it is unref'ed. */
 export function startVerifier(
-  layers: readonly VerifyLayer[],
+  layers: readonly UnverifiedLayer[],
   cache: Cache,
-  mountpoint: string,
+  record: MountRecord,
   logFile: string,
 ): ChildProcess {
   const files = [...new Set(layers.map(({ source }) => source.fd))];
   const job: VerifyJob = {
     cacheRoot: cache.root,
-    mountpoint,
-    layers: layers.map(({ source, ...layer }) => ({
+    mountpoint: record.mountpoint,
+    token: record.token,
+    layers: layers.map((layer) => ({
       ...layer,
-      source: { ...source, fd: 3 + files.indexOf(source.fd) },
+      source: { ...layer.source, fd: 3 + files.indexOf(layer.source.fd) },
     })),
   };
   const logFd = openSync(logFile, 'a', 0o600);
@@ -83,22 +54,30 @@ export function startVerifier(
   }
 }
 
-/** The verifier's whole life; `verifier-main.ts` calls it. */
+/** The verifier's whole life; `verifier-main.ts` calls it. Exit status 1: the mount was taken down. */
 export async function runVerifier(job: VerifyJob): Promise<void> {
   const table = new MountTable();
-  try {
-    await verifyLayers(job.layers, await Cache.open(job.cacheRoot));
+  /** The record of the mount that this verifier is for; undefined when that mount has ended. */
+  const ours = async (): Promise<MountRecord | undefined> => {
     const record = await table.read(job.mountpoint);
+    return record?.token === job.token ? record : undefined;
+  };
+  try {
+    await verifyLayers(job.layers, await Cache.open(job.cacheRoot), async () => (await ours()) !== undefined);
+    const record = await ours();
     if (record !== undefined) await table.write({ ...record, verify: 'verified' });
   } catch (error) {
-    const record = await table.read(job.mountpoint);
-    const message = error instanceof LaminaError ? `[${error.code}] ${error.message}` : String(error);
-    process.stderr.write(`lamina: ${message}\n`);
-    await umount(job.mountpoint, { force: true }).catch((failure: Error) =>
-      process.stderr.write(`lamina: ${failure.message}\n`),
-    );
-    // The server removed the record together with the mount; it comes back to say why.
-    if (record !== undefined) await table.write({ ...record, verify: 'failed', error: message });
+    const record = await ours();
+    if (record === undefined) return;
+    const isWrong = error instanceof LaminaError && (error.code === 'EDIGEST' || error.code === 'EIO');
+    const reason = error instanceof LaminaError ? `[${error.code}] ${error.message}` : String(error);
+    process.stderr.write(`lamina: ${reason}\n`);
+    // What kept it from being verified says nothing of the layers.
+    if (!isWrong) return table.write({ ...record, verify: 'unchecked', error: reason });
+    await table.writeFailed({ ...record, verify: 'failed', error: reason });
+    await umount(job.mountpoint, { force: true }).catch((failure: Error) => {
+      process.stderr.write(`lamina: ${failure.message}\n`);
+    });
     process.exitCode = 1;
   }
 }

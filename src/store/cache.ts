@@ -36,13 +36,17 @@ export function defaultRoot(): string {
 }
 
 export class Cache {
-  private constructor(readonly root: string) {}
+  readonly #locks: string;
+
+  private constructor(readonly root: string) {
+    this.#locks = path.join(root, 'locks');
+  }
 
   /** Makes the directories that are missing (0700: images may hold what is not for everyone). */
   static async open(root = defaultRoot()): Promise<Cache> {
     const cache = new Cache(root);
     try {
-      for (const name of ['layers', 'archives', 'chains', 'verified', 'tmp']) {
+      for (const name of ['layers', 'archives', 'chains', 'verified', 'locks', 'tmp']) {
         await mkdir(path.join(root, name), { recursive: true, mode: 0o700 });
       }
     } catch (error) {
@@ -94,7 +98,7 @@ export class Cache {
         () => target,
         () => undefined,
       );
-    return withLock(hashed([target]), existing, async () => {
+    return withLock(this.#locks, hashed([target]), existing, async () => {
       const bytes = await make();
       await this.#place(target, async (temporary) => {
         // Not synced: after a power cut its checksums tell, and it is made again.
@@ -127,7 +131,7 @@ export class Cache {
     make: (temporary: string, progress: InflateProgress) => Promise<number>,
   ): Promise<ByteSource> {
     const existing = async () => openSource(target, name);
-    return withLock(hashed([target]), existing, async () => {
+    return withLock(this.#locks, hashed([target]), existing, async () => {
       await this.#place(target, async (temporary) => {
         await make(temporary, progress);
         await chmod(temporary, 0o400);

@@ -1,37 +1,57 @@
 /**
- * A lock by name that dies with its process: an abstract Unix socket (unix(7)), which only one process can be bound to.
- * It spares double work; it is not what correctness rests on: every file of the cache appears by rename(2), whole or not at all.
+ * A lock by name that dies with its process: a Unix socket in a directory that only its user can enter, which one process can
+ * be bound to. A socket that a killed process left behind refuses connections and is taken away; two that find one at the same moment
+ * may both get in, which spares no work but does no harm: every file of the cache appears by rename(2), whole or not at all.
  */
+import { closeSync, openSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import net from 'node:net';
+import path from 'node:path';
 
-/** Runs `work` while no other process runs work under the same name. `isDone` is asked first, and again after each wait. */
+/**
+ * Runs `work` while no other process runs work under the same name in `directory`. `isDone` is asked first, and again after
+ * each wait.
+ */
 export async function withLock<T>(
+  directory: string,
   name: string,
   isDone: () => Promise<T | undefined>,
   work: () => Promise<T>,
 ): Promise<T> {
-  for (;;) {
-    const done = await isDone();
-    if (done !== undefined) return done;
-    const server = await bind(name);
-    if (server === undefined) {
-      await untilReleased(name);
-      continue;
+  const done = await isDone();
+  if (done !== undefined) return done;
+  // sun_path holds 108 bytes, and the directory may be longer: it is reached through its descriptor.
+  const fd = openSync(directory, 'r');
+  try {
+    for (;;) {
+      const held = await bind(address(fd, name));
+      if (held === undefined) {
+        await untilReleased(address(fd, name), path.join(directory, socketName(name)));
+        const doneMeanwhile = await isDone();
+        if (doneMeanwhile !== undefined) return doneMeanwhile;
+        continue;
+      }
+      try {
+        return (await isDone()) ?? (await work());
+      } finally {
+        held.release();
+      }
     }
-    try {
-      return (await isDone()) ?? (await work());
-    } finally {
-      server.release();
-    }
+  } finally {
+    closeSync(fd);
   }
 }
 
-function address(name: string): string {
-  return `\0lamina-lock/${name}`;
+function socketName(name: string): string {
+  return `${name.slice(0, 40)}.lock`;
 }
 
-/** Undefined when another process holds the name. */
-function bind(name: string): Promise<{ release: () => void } | undefined> {
+function address(directoryFd: number, name: string): string {
+  return `/proc/self/fd/${directoryFd}/${socketName(name)}`;
+}
+
+/** Undefined when another process holds the name, or left its socket behind. */
+function bind(address: string): Promise<{ release: () => void } | undefined> {
   return new Promise((resolve, reject) => {
     const waiters = new Set<net.Socket>();
     const server = net.createServer((socket) => {
@@ -42,9 +62,10 @@ function bind(name: string): Promise<{ release: () => void } | undefined> {
     server.once('error', (error: NodeJS.ErrnoException) =>
       error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
     );
-    server.listen(address(name), () => {
+    server.listen(address, () => {
       resolve({
         release: () => {
+          // Removes the socket as well.
           server.close();
           for (const socket of waiters) socket.destroy();
         },
@@ -53,11 +74,14 @@ function bind(name: string): Promise<{ release: () => void } | undefined> {
   });
 }
 
-/** Resolves when the holder lets go or dies: its end of the connection closes. */
-function untilReleased(name: string): Promise<void> {
+/** Resolves when the holder lets go or dies: its end of the connection closes. Nobody's socket is removed. */
+function untilReleased(address: string, file: string): Promise<void> {
   return new Promise((resolve) => {
-    const socket = net.connect(address(name));
-    socket.on('error', () => {}).on('close', () => resolve());
+    let isRefused = false;
+    const socket = net.connect(address);
+    socket
+      .on('error', (error: NodeJS.ErrnoException) => (isRefused = error.code === 'ECONNREFUSED'))
+      .on('close', () => (isRefused ? void rm(file, { force: true }).then(() => resolve()) : resolve()));
     socket.resume();
   });
 }

@@ -18,7 +18,8 @@ export function register(parent: Command): void {
           'cowardly refusing to save to a terminal. Use the -o flag or redirect',
         );
       }
-      await readImage(image, flags, async ({ view, out }) => {
+      // Whoever takes the whole image away gets what its digests promise.
+      await readImage(image, { ...flags, verify: true }, async ({ view, out }) => {
         const [{ writeMergedTar }, { ROOT_INO }] = await Promise.all([
           import('../../image/merged-tar.js'),
           import('../../merge/toc-reader.js'),

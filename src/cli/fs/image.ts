@@ -6,6 +6,7 @@ import type { ImageView } from '../../merge/view.js';
 import type { Output } from './output.js';
 
 export interface ImageFlags {
+  verify?: boolean;
   platform?: string;
 }
 
@@ -26,6 +27,7 @@ export function imageCommand(parent: Command, name: string, description: string)
     .command(name)
     .description(description)
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
+    .option('--verify', 'Hash layers that are read in place before reading them')
     .argument('<image>');
 }
 
@@ -47,6 +49,7 @@ export async function readImage(
     onProgress: progress.update,
   }).finally(() => progress.finish());
   try {
+    if (flags.verify === true) await opened.verify();
     const out = new Output(process.stdout);
     await use({ opened, view: new ImageView(await opened.toc(), opened.sources), out });
     await out.flush();

@@ -32,10 +32,11 @@ const MAX_REPORTS = 100;
 
 async function serve(order: ServerOrder, unmounter: Writable): Promise<void> {
   const fuseNative = step('load', loadFuseNative);
-  const filesystem = step('toc', () => {
-    const toc = new TocReader(readFileSync(order.tocFd), order.tocName);
-    return new PortableFilesystem(new ImageView(toc, order.sources));
+  const toc = step('toc', () => new TocReader(readFileSync(order.tocFd), order.tocName));
+  await toc.verifyChecksums().catch((error: unknown) => {
+    throw new StepError('toc', error);
   });
+  const filesystem = new PortableFilesystem(new ImageView(toc, order.sources));
   // libfuse says only "failed" when it cannot open the device.
   step('fuse-device', () => closeSync(openSync('/dev/fuse', 'r+')));
   const options = libfuseOptions(order.options, order.fsname);
