@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { fromSystemError } from '../errors.js';
+import { fromSystemError, LaminaError } from '../errors.js';
 import type { DriverName } from './options.js';
 
 export type VerifyState = 'verified' | 'pending' | 'unchecked' | 'failed';
@@ -34,8 +34,8 @@ export interface MountRecord {
   error?: string;
 }
 
-/** `live`: served. `stale`: still mounted, but nobody serves it. `failed`: taken down; the record says why. */
-export type MountState = 'live' | 'stale' | 'failed';
+/** `live`: served. `hidden`: served, but covered, detached or in another mount namespace. `stale`: still mounted, but nobody serves it. `failed`: taken down; the record says why. */
+export type MountState = 'live' | 'hidden' | 'stale' | 'failed';
 
 export interface MountEntry {
   record: MountRecord;
@@ -70,14 +70,28 @@ export class MountTable {
     return path.join(this.#directory, `${id}.${kind}`);
   }
 
-  /** The directory of the table, made when it is missing. */
+  /**
+   * The directory of the table, made when it is missing. Raises EACCES when it is not this user's alone: whoever may write
+   * there could have this user's files overwritten or removed.
+   */
   async directory(): Promise<string> {
     try {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      for (const directory of [path.dirname(this.#directory), this.#directory])
+        await this.#checkOwner(directory);
       return this.#directory;
     } catch (error) {
       throw fromSystemError(error, 'cannot use', this.#directory);
     }
+  }
+
+  async #checkOwner(directory: string): Promise<void> {
+    const status = await lstat(directory);
+    if (status.isDirectory() && status.uid === process.getuid?.() && (status.mode & 0o022) === 0) return;
+    throw new LaminaError('EACCES', `${directory} is not a directory that only this user can write to`, {
+      path: directory,
+      hint: 'Remove it, or choose another place with LAMINA_RUN.',
+    });
   }
 
   async write(record: MountRecord): Promise<void> {
@@ -101,7 +115,7 @@ export class MountTable {
       await writeFile(temporary, `${JSON.stringify(record)}\n`, { mode: 0o600 });
       await rename(temporary, target);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => {});
       throw fromSystemError(error, 'cannot write', target);
     }
   }
@@ -119,23 +133,40 @@ export class MountTable {
   async list(): Promise<MountEntry[]> {
     const mounted = mountedDirectories();
     const entries: MountEntry[] = [];
-    for (const name of await readdir(this.#directory).catch(() => [] as string[])) {
-      const kind = path.extname(name);
-      if (kind !== '.json' && kind !== '.failed') continue;
-      const record = await readRecord(path.join(this.#directory, name));
-      if (record === undefined) continue;
-      const state = kind === '.failed' ? 'failed' : this.#stateOf(record, mounted);
-      if (state === undefined) await rm(path.join(this.#directory, name), { force: true });
-      else if (state === 'failed' || (await this.readFailed(record.mountpoint))?.token !== record.token)
+    for (const name of await this.#fileNames()) {
+      const [, id, kind] = /^([0-9a-f]{12})\.(json|failed)$/.exec(name) ?? [];
+      if (id === undefined) continue;
+      const file = path.join(this.#directory, name);
+      const record = await readRecord(file);
+      const state =
+        record?.id !== id ? undefined : kind === 'failed' ? 'failed' : this.#stateOf(record, mounted);
+      if (record === undefined || state === undefined) await rm(file, { force: true });
+      else if (state === 'failed' || (await this.readFailed(record.mountpoint))?.token !== record.token) {
         entries.push({ record, state });
+      }
     }
     return entries.sort((a, b) => (a.record.createdAt < b.record.createdAt ? -1 : 1));
   }
 
+  /** No directory is no mounts. Raises EACCES and the like. */
+  async #fileNames(): Promise<string[]> {
+    try {
+      const names = await readdir(this.#directory);
+      await this.directory();
+      return names;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw fromSystemError(error, 'cannot read', this.#directory);
+    }
+  }
+
+  /** undefined: the mount is over. One that is covered, detached, or in another mount namespace is still served. */
   #stateOf(record: MountRecord, mounted: ReadonlyMap<string, string>): MountState | undefined {
-    if (mounted.get(record.mountpoint)?.startsWith('fuse')) return this.isServed(record) ? 'live' : 'stale';
-    // Between writing the record and the mount itself a moment passes; a mount that was detached goes on for its open files.
-    return record.pid === 0 && Date.now() - Date.parse(record.createdAt) < STARTING_MS ? 'live' : undefined;
+    // Between writing the record and the mount itself a moment passes.
+    if (record.pid === 0) return Date.now() - Date.parse(record.createdAt) < STARTING_MS ? 'live' : undefined;
+    const isMounted = mounted.get(record.mountpoint)?.startsWith('fuse') ?? false;
+    if (this.isServed(record)) return isMounted ? 'live' : 'hidden';
+    return isMounted ? 'stale' : undefined;
   }
 
   /**
@@ -180,13 +211,29 @@ function commandOf(pid: number): string | undefined {
   }
 }
 
+/** undefined when there is none, or nothing that this program wrote. */
 async function readRecord(file: string): Promise<MountRecord | undefined> {
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as MountRecord;
+    const record = JSON.parse(await readFile(file, 'utf8')) as Record<keyof MountRecord, unknown> | null;
+    const isWhole = record !== null && TEXT_FIELDS.every((field) => typeof record[field] === 'string');
+    return isWhole && Number.isInteger(record.pid) ? (record as unknown as MountRecord) : undefined;
   } catch {
     return undefined;
   }
 }
+
+const TEXT_FIELDS = [
+  'id',
+  'mountpoint',
+  'image',
+  'imageId',
+  'platform',
+  'driver',
+  'token',
+  'pidStart',
+  'createdAt',
+  'verify',
+] as const;
 
 /** Mountpoint -> filesystem type, the uppermost mount of each; paths as the kernel knows them, unescaped. */
 export function mountedDirectories(): Map<string, string> {

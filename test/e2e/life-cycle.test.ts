@@ -241,6 +241,70 @@ describe.runIf(needs('root', '/dev/fuse'))('a mount', () => {
     expect(cat('etc/name')).toBe('other');
   });
 
+  it('that does not answer is left alone by others, and hangs nobody', async () => {
+    const supervisor = await mount();
+    const server = serverOf(supervisor);
+    process.kill(server, 'SIGSTOP');
+    try {
+      const other = path.join(base, 'other');
+      mkdirSync(other);
+      await laminaOk(['mount', archive, other], root);
+      expect((await mounts()).map(({ Mountpoint, Status }) => [Mountpoint, Status])).toEqual([
+        [mnt, 'mounted'],
+        [other, 'mounted'],
+      ]);
+      await laminaOk(['umount', other], root);
+    } finally {
+      process.kill(server, 'SIGCONT');
+    }
+    expect(cat('etc/name')).toBe('above');
+  }, 30_000);
+
+  it('of two at once on one directory is one', async () => {
+    const results = await Promise.all([1, 2, 3].map(() => lamina(['mount', archive, mnt], root)));
+    expect(results.map(({ exitCode }) => exitCode).sort()).toEqual([0, 1, 1]);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8').split(` ${mnt} `)).toHaveLength(2);
+    await laminaOk(['umount', mnt], root);
+    expect(isMounted()).toBe(false);
+  });
+
+  it('that is covered by another keeps its record', async () => {
+    await mount();
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', mnt]);
+    expect(await mounts()).toMatchObject([{ Mountpoint: mnt, Status: 'hidden' }]);
+    execFileSync('umount', [mnt]);
+    expect(await mounts()).toMatchObject([{ Mountpoint: mnt, Status: 'mounted' }]);
+  });
+
+  it('is listed beside records that nobody here wrote', async () => {
+    await mount();
+    const directory = path.join(base, 'run', 'mounts');
+    for (const [name, text] of [
+      ['000000000000', 'null'],
+      ['000000000001', '{}'],
+      ['000000000002', 'not json'],
+      ['x', '[]'],
+    ]) {
+      writeFileSync(path.join(directory, `${name}.json`), text!);
+    }
+    writeFileSync(path.join(base, 'precious.json'), 'kept');
+    writeFileSync(
+      path.join(directory, '000000000003.json'),
+      JSON.stringify({ id: '../../precious', mountpoint: '/x', pid: 1 }),
+    );
+    expect(await mounts()).toMatchObject([{ Mountpoint: mnt, Status: 'mounted' }]);
+    expect(readFileSync(path.join(base, 'precious.json'), 'utf8')).toBe('kept');
+  });
+
+  it('is not recorded where others may write', async () => {
+    mkdirSync(path.join(base, 'run', 'mounts'), { recursive: true });
+    chmodSync(path.join(base, 'run', 'mounts'), 0o777);
+    const result = await lamina(['mount', archive, mnt], root);
+    expect(result.stderr).toContain('[EACCES]');
+    expect(isMounted()).toBe(false);
+    chmodSync(path.join(base, 'run', 'mounts'), 0o700);
+  });
+
   it.each(['mount', 'fs'])('whose index in the cache is damaged is indexed again by %s', async (how) => {
     await mount();
     await laminaOk(['umount', mnt], root);
@@ -330,6 +394,27 @@ describe.runIf(needs('root', '/dev/fuse'))(
       const { code, stderr } = await collect(child);
       expect(code).toBe(1);
       expect(stderr).toContain('[EDIGEST]');
+    });
+
+    it('takes down no later mount on the same directory', async () => {
+      await laminaOk(['mount', archive, mnt], root);
+      await lamina(['umount', mnt], root);
+      const good = path.join(base, 'good.tar');
+      dockerArchive(STACK, good);
+      await laminaOk(['mount', good, mnt], root);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      expect(cat('etc/name')).toBe('above');
+      expect(await mounts()).toMatchObject([{ Status: 'mounted', Verify: 'verified' }]);
+    });
+
+    it('is refused by fs export, and by what is asked to verify', async () => {
+      expect(
+        (await lamina(['fs', 'export', '-o', path.join(base, 'out.tar'), archive], root)).stderr,
+      ).toContain('[EDIGEST]');
+      expect(existsSync(path.join(base, 'out.tar'))).toBe(false);
+      expect((await lamina(['fs', 'cat', '--verify', archive, '/etc/name'], root)).stderr).toContain(
+        '[EDIGEST]',
+      );
     });
 
     it('is not mounted at all with verify=before', async () => {
