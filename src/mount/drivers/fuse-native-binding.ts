@@ -6,6 +6,7 @@
  * with the kernel's side as ISO-8859-1, in which every byte is a character: a name arrives here as a ByteString.
  */
 import { createRequire } from 'node:module';
+import { constants } from 'node:os';
 import type { ByteString } from '../../bytes.js';
 import { EIO } from './fuse-native-filesystem.js';
 import type { PortableFilesystem } from './fuse-native-filesystem.js';
@@ -30,9 +31,33 @@ const OPERATIONS = ['getattr', 'readdir', 'readlink', 'read', 'getxattr', 'listx
 /** An image does not change: the kernel may keep every answer. Seconds. */
 const FOR_EVER = 1_000_000_000;
 
-/** Loads the package. Raises what the loader raises, when it is not installed or was not built for this platform. */
+/**
+ * Loads the package. Raises what the loader raises, when it is not installed or was not built for this platform.
+ *
+ * Its addon wants a `libfuse.so.2`, which hosts no longer have; the one that the package brings along is not where the loader looks. A
+ * library that is loaded already is found by its soname (ld.so(8)), so that one is loaded first.
+ */
 export function loadFuseNative(): FuseNativeClass {
-  return createRequire(import.meta.url)('fuse-native') as FuseNativeClass;
+  const require = createRequire(import.meta.url);
+  try {
+    return require('fuse-native') as FuseNativeClass;
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.includes('libfuse.so.2')) throw error;
+    const { lib } = createRequire(require.resolve('fuse-native'))('fuse-shared-library') as { lib: string };
+    keepLoaded(lib);
+    return require('fuse-native') as FuseNativeClass;
+  }
+}
+
+/** dlopen(3)'s RTLD_NODELETE of glibc: Node unloads what turns out to be no addon. */
+const RTLD_NODELETE = 0x1000;
+
+function keepLoaded(library: string): void {
+  try {
+    process.dlopen({ exports: {} }, library, constants.dlopen.RTLD_NOW | RTLD_NODELETE);
+  } catch {
+    // It is no addon. Whether it was loaded is seen when the addon is.
+  }
 }
 
 /** The options of libfuse 2.9 (its lib/fuse.c and lib/mount.c) for a mount that never changes. */
