@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "scan/scan.h"
 #include "supervisor.h"
 
 #ifndef LAMINA_VERSION
@@ -20,6 +21,7 @@ constexpr const char* kUsage =
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
+    "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
     "       lamina-fuse --version\n";
 
 int serve(const std::vector<std::string>& arguments) {
@@ -70,6 +72,9 @@ int main(int argc, char** argv) {
   arguments.erase(arguments.begin());
   if (command == "serve") return serve(arguments);
   if (command == "umount") return umount(arguments);
+  if (command == "scan") return lamina::scan::scan_command(arguments);
+  if (command == "apply") return lamina::scan::apply_command(arguments);
+  if (command == "lock") return lamina::scan::lock_command(arguments);
   if (command == "--version") {
     puts("lamina-fuse " LAMINA_VERSION);
     return 0;
