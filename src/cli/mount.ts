@@ -5,7 +5,7 @@ import type { ContainerRecord } from '../container/record.js';
 import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
 import type { OpenedImage, OpenImageOptions } from '../image/open.js';
-import type { MountContainer, Mounted } from '../mount/mount.js';
+import type { Mounted } from '../mount/mount.js';
 import type { DriverName } from '../mount/options.js';
 
 interface Flags {
@@ -54,14 +54,17 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     { parseMountOptions },
     { createProgress },
     { ContainerStore },
+    { containerLayer, sweepPrivateMounts },
   ] = await Promise.all([
     import('../image/open.js'),
     import('../image/mount.js'),
     import('../mount/options.js'),
     import('./progress.js'),
     import('../container/store.js'),
+    import('../container/private-mount.js'),
   ]);
   const store = new ContainerStore();
+  await sweepPrivateMounts();
   let container = await findContainer(store, name);
   const driver = parseDriver(flags.driver);
   const options = parseMountOptions(
@@ -93,7 +96,7 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     const interrupt = flags.foreground === true ? interruption() : undefined;
     let created: ContainerRecord | undefined;
     if (flags.rw === true && container === undefined) container = created = await createOf(store, image);
-    const writable = container === undefined ? undefined : layerOf(store, container);
+    const writable = container === undefined ? undefined : containerLayer(store, container);
     let mounted: Mounted;
     try {
       mounted = await mountOpened(image, directory, options, driver, warn, writable);
@@ -120,17 +123,6 @@ async function findContainer(store: ContainerStore, name: string): Promise<Conta
 
 async function createOf(store: ContainerStore, image: OpenedImage): Promise<ContainerRecord> {
   return (await import('../container/create.js')).createContainer(store, image);
-}
-
-function layerOf(store: ContainerStore, record: ContainerRecord): MountContainer {
-  const { id, name, userXattrs } = record;
-  return {
-    id,
-    name,
-    userXattrs,
-    upperDirectory: store.upperOf(record),
-    workDirectory: store.workOf(record),
-  };
 }
 
 function parseDriver(text: string | undefined): DriverName | undefined {

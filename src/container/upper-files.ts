@@ -16,6 +16,9 @@ const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOL
 /** O_NONBLOCK: a FIFO that takes a file's place must not make us wait. */
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
+/** A file as a scan found it. */
+export type FileOnDisk = Pick<UpperNode, 'path' | 'sizeBytes' | 'disk'>;
+
 export class UpperFiles {
   readonly #rootFd: number;
   readonly #files = new LRUCache<ByteString, number>({
@@ -35,7 +38,7 @@ export class UpperFiles {
   }
 
   /** The file's content as a source, opened when it is read and closed again when many others are. */
-  source(node: UpperNode): ByteSource {
+  source(node: FileOnDisk): ByteSource {
     const open = (): number => this.#open(node);
     return {
       offset: 0,
@@ -52,7 +55,7 @@ export class UpperFiles {
     closeSync(this.#rootFd);
   }
 
-  #open(node: UpperNode): number {
+  #open(node: FileOnDisk): number {
     const known = this.#files.get(node.path);
     if (known !== undefined) return known;
     const fd = this.#openAnew(node.path);

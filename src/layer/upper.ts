@@ -137,7 +137,7 @@ function nodeOf(
     metacopy: false,
     disk,
   };
-  if (isWhiteout(disk, own, parent, prefix)) return { ...node, type: 'whiteout' };
+  if (isWhiteoutEntry(disk, parent?.disk, prefix)) return { ...node, type: 'whiteout' };
   const override = own.get(OVERRIDE_STAT);
   if (override !== undefined) applyOverride(node, override, path);
   if (node.type === 'dir') {
@@ -150,16 +150,15 @@ function nodeOf(
 }
 
 /** A 0:0 character device; or, where devices cannot be made, an empty file in a directory that says it holds such. */
-function isWhiteout(
+export function isWhiteoutEntry(
   disk: DiskEntry,
-  own: ReadonlyMap<ByteString, Buffer>,
-  parent: UpperNode | undefined,
+  parent: DiskEntry | undefined,
   prefix: OverlayPrefix,
 ): boolean {
   const type = disk.mode & S_IFMT;
   if (type === 0o020000) return disk.rdevMajor === 0 && disk.rdevMinor === 0;
-  if (type !== 0o100000 || disk.sizeBytes !== 0 || !own.has('whiteout')) return false;
-  return parent !== undefined && opaqueValue(parent.disk, prefix) === 'x';
+  if (type !== 0o100000 || disk.sizeBytes !== 0 || parent === undefined) return false;
+  return disk.xattrs.some(({ name }) => name === `${prefix}whiteout`) && opaqueValue(parent, prefix) === 'x';
 }
 
 /** `y`: opaque. `x`: may hold whiteouts that are files. */
@@ -167,32 +166,60 @@ export function opaqueValue(disk: DiskEntry, prefix: OverlayPrefix): ByteString 
   return disk.xattrs.find(({ name }) => name === `${prefix}opaque`)?.value.toString('latin1');
 }
 
-/** As fs/overlayfs/namei.c, ovl_check_redirect: a path from the root without empty parts, or one name. Raises EUPPER. */
-function redirectOf(value: Buffer | undefined, path: ByteString): ByteString | undefined {
-  if (value === undefined) return undefined;
+/** As fs/overlayfs/namei.c, ovl_check_redirect: a path from the root without empty parts, or one name; undefined when it is neither. */
+export function parseRedirect(value: Buffer): ByteString | undefined {
   const text = value.toString('latin1');
   const names = text.startsWith('/') ? text.slice(1).split('/') : [text];
   const isWell = names.every((name) => name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name));
-  if (!isWell) throw badUpper(path, `its redirect "${displayBytes(text)}" is no path`);
-  return text;
+  return isWell ? text : undefined;
 }
 
-/** `uid:gid:mode[:type]`, octal; type is `file`, `dir`, `symlink`, `pipe`, `socket`, `block-MAJOR-MINOR` or `char-MAJOR-MINOR`. */
-function applyOverride(node: UpperNode, value: Buffer, path: ByteString): void {
+function redirectOf(value: Buffer | undefined, path: ByteString): ByteString | undefined {
+  if (value === undefined) return undefined;
+  const redirect = parseRedirect(value);
+  if (redirect !== undefined) return redirect;
+  throw badUpper(path, `its redirect "${displayBytes(value.toString('latin1'))}" is no path`);
+}
+
+export interface StatOverride {
+  uid: number;
+  gid: number;
+  mode: number;
+  type: NodeType | undefined;
+  rdevMajor: number;
+  rdevMinor: number;
+}
+
+/** `uid:gid:mode[:type]`, octal; type is `file`, `dir`, `pipe`, `socket`, `block-MAJOR-MINOR` or `char-MAJOR-MINOR`. */
+export function parseOverride(value: Buffer): StatOverride | undefined {
   const text = value.toString('latin1').replace(/\0$/, '');
-  const match = /^(\d+):(\d+):0*([0-7]+)(?::(\w+)(?:-(\d+)-(\d+))?)?$/.exec(text);
-  if (match === null) throw badUpper(path, `its ${OVERRIDE_STAT} "${displayBytes(text)}" cannot be read`);
+  const match = /^(\d{1,10}):(\d{1,10}):0*([0-7]{0,6})(?::(\w+)(?:-(\d+)-(\d+))?)?$/.exec(text);
+  if (match === null) return undefined;
   const [, uid, gid, mode, type, major, minor] = match;
-  node.uid = Number(uid);
-  node.gid = Number(gid);
-  if (node.type !== 'symlink') node.mode = parseInt(mode!, 8) & 0o7777;
-  const name = OVERRIDE_TYPES.get(type ?? '');
+  return {
+    uid: Number(uid),
+    gid: Number(gid),
+    mode: parseInt(mode || '0', 8) & 0o7777,
+    type: OVERRIDE_TYPES.get(type ?? ''),
+    rdevMajor: Number(major ?? 0),
+    rdevMinor: Number(minor ?? 0),
+  };
+}
+
+function applyOverride(node: UpperNode, value: Buffer, path: ByteString): void {
+  const override = parseOverride(value);
+  if (override === undefined)
+    throw badUpper(path, `its ${OVERRIDE_STAT} "${displayBytes(value.toString('latin1'))}" cannot be read`);
+  node.uid = override.uid;
+  node.gid = override.gid;
+  if (node.type !== 'symlink') node.mode = override.mode;
+  const { type } = override;
   // Only what could not be made is said: an empty file that stands for a device, FIFO or socket.
-  if (name === undefined || node.type !== 'file' || name === 'file' || name === 'dir') return;
-  node.type = name;
+  if (type === undefined || node.type !== 'file' || type === 'file' || type === 'dir') return;
+  node.type = type;
   node.sizeBytes = 0;
-  node.rdevMajor = Number(major ?? 0);
-  node.rdevMinor = Number(minor ?? 0);
+  node.rdevMajor = override.rdevMajor;
+  node.rdevMinor = override.rdevMinor;
 }
 
 const OVERRIDE_TYPES = new Map<string, NodeType>([

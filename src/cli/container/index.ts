@@ -1,6 +1,8 @@
 /** `lamina container COMMAND`, and the same commands at the top where docker has them there. One command a file. */
 import type { Command } from 'commander';
+import { register as registerCheck } from './check.js';
 import { register as registerCommit } from './commit.js';
+import { register as registerCp } from './cp.js';
 import { register as registerCreate } from './create.js';
 import { register as registerDiff } from './diff.js';
 import { register as registerExport } from './export.js';
@@ -11,6 +13,7 @@ import { register as registerRm } from './rm.js';
 
 const BOTH = [
   registerCommit,
+  registerCp,
   registerCreate,
   registerDiff,
   registerExport,
@@ -22,5 +25,5 @@ const BOTH = [
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
   const container = program.command('container').description('Manage containers');
-  for (const registerCommand of [...BOTH, registerInspect]) registerCommand(container);
+  for (const registerCommand of [...BOTH, registerCheck, registerInspect]) registerCommand(container);
 }

@@ -10,6 +10,8 @@ export function register(parent: Command): void {
     .option('-f, --force', 'Force the removal of a mounted container: it is unmounted first')
     .action(async (names: string[], flags: { force?: boolean }) => {
       const store = await openStore();
+      const { sweepPrivateMounts } = await import('../../container/private-mount.js');
+      await sweepPrivateMounts();
       await forEach(names, async (name) => {
         const record = await (flags.force === true ? store.find(name) : store.get(name));
         // As docker: what is not there need not be removed by force.
