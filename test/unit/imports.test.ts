@@ -31,6 +31,7 @@ const NATIVE_ORDER = [
   ['options'],
   ['session'],
   ['supervisor'],
+  ['stack'],
   ['main'],
 ];
 
