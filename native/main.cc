@@ -8,6 +8,7 @@
 
 #include "fuse/mount.h"
 #include "scan/scan.h"
+#include "stack.h"
 #include "supervisor.h"
 
 #ifndef LAMINA_VERSION
@@ -20,6 +21,8 @@ constexpr const char* kUsage =
     "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
+    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr]\n"
+    "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
     "       lamina-fuse --version\n";
@@ -68,6 +71,7 @@ int main(int argc, char** argv) {
     fputs(kUsage, stderr);
     return 2;
   }
+  if (lamina::is_stack_command(argv[0], arguments)) return lamina::run_stack(argv[0], arguments);
   const std::string command = arguments.front();
   arguments.erase(arguments.begin());
   if (command == "serve") return serve(arguments);
