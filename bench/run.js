@@ -95,36 +95,42 @@ async function main() {
   const reported = new Set();
   const expected = new Map();
 
-  for (let round = 0; round < rounds; round++) {
-    for (const scenario of scenarios) {
-      const subjects = present(scenario.subjects?.(chosen) ?? chosen, reported);
-      for (const name of scenario.images) {
-        const built = await image(work, name);
-        for (let i = 0; i < subjects.length; i++) {
-          const subject = subjects[(i + round) % subjects.length];
-          process.stderr.write(`round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`);
-          for (const measurement of await scenario.measure(context, subject, built)) {
-            checkSame(expected, measurement, subject.name);
-            const { metric, value, unit, image: of } = measurement;
-            samples.push({
-              scenario: scenario.name,
-              metric,
-              image: `${of}-v${built.version}`,
-              subject: subject.name,
-              round,
-              value,
-              unit,
-            });
+  // What was measured before something failed is shown and kept as well.
+  try {
+    for (let round = 0; round < rounds; round++) {
+      for (const scenario of scenarios) {
+        const subjects = present(scenario.subjects?.(chosen) ?? chosen, reported);
+        for (const name of scenario.images) {
+          const built = await image(work, name);
+          for (let i = 0; i < subjects.length; i++) {
+            const subject = subjects[(i + round) % subjects.length];
+            process.stderr.write(
+              `round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`,
+            );
+            for (const measurement of await scenario.measure(context, subject, built)) {
+              checkSame(expected, measurement, subject.name);
+              const { metric, value, unit, image: of } = measurement;
+              samples.push({
+                scenario: scenario.name,
+                metric,
+                image: `${of}-v${built.version}`,
+                subject: subject.name,
+                round,
+                value,
+                unit,
+              });
+            }
           }
         }
       }
     }
+  } finally {
+    if (!quiet) record(samples, about);
+    process.stdout.write(
+      `${about.date}  commit ${about.commit}  Linux ${about.kernel}  Node ${about.node}  ${about.cpus} CPUs\n\n`,
+    );
+    process.stdout.write(`${table(samples)}\n`);
   }
-  if (!quiet) record(samples, about);
-  process.stdout.write(
-    `${about.date}  commit ${about.commit}  Linux ${about.kernel}  Node ${about.node}  ${about.cpus} CPUs\n\n`,
-  );
-  process.stdout.write(`${table(samples)}\n`);
 }
 
 main().catch((error) => {

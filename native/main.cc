@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "scan/scan.h"
+#include "stack.h"
 #include "supervisor.h"
 
 #ifndef LAMINA_VERSION
@@ -19,7 +21,10 @@ constexpr const char* kUsage =
     "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
+    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr]\n"
+    "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
+    "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
     "       lamina-fuse --version\n";
 
 int serve(const std::vector<std::string>& arguments) {
@@ -66,10 +71,14 @@ int main(int argc, char** argv) {
     fputs(kUsage, stderr);
     return 2;
   }
+  if (lamina::is_stack_command(argv[0], arguments)) return lamina::run_stack(argv[0], arguments);
   const std::string command = arguments.front();
   arguments.erase(arguments.begin());
   if (command == "serve") return serve(arguments);
   if (command == "umount") return umount(arguments);
+  if (command == "scan") return lamina::scan::scan_command(arguments);
+  if (command == "apply") return lamina::scan::apply_command(arguments);
+  if (command == "lock") return lamina::scan::lock_command(arguments);
   if (command == "--version") {
     puts("lamina-fuse " LAMINA_VERSION);
     return 0;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <climits>
@@ -40,27 +41,40 @@ bool parse_source(std::string_view text, overlay::Source& source) {
          source.length < toc::kMaxOffset;
 }
 
+}  // namespace
+
+bool parse_kernel_option(std::string_view option, fuse::MountOptions& options) {
+  if (option == "suid" || option == "nosuid") {
+    options.suid = option == "suid";
+  } else if (option == "dev" || option == "nodev") {
+    options.dev = option == "dev";
+  } else if (option == "exec" || option == "noexec") {
+    options.noexec = option == "noexec";
+  } else if (option == "noatime") {
+    options.noatime = true;
+  } else if (option == "allow_other") {
+    options.allow_other = true;
+  } else if (option == "ro" || option == "rw") {
+    options.read_only = option == "ro";
+  } else {
+    return false;
+  }
+  return true;
+}
+
+namespace {
+
 bool parse_mount_options(std::string_view list, fuse::MountOptions& options, Failure& failure) {
   while (!list.empty()) {
     const size_t comma = std::min(list.find(','), list.size());
     const std::string_view option = list.substr(0, comma);
     list.remove_prefix(std::min(comma + 1, list.size()));
-    if (option == "suid" || option == "dev") {
-      if (geteuid() != 0) return failure.set("options", EPERM, "only root may mount with suid or dev");
-      (option == "suid" ? options.suid : options.dev) = true;
-    } else if (option == "nosuid") {
-      options.suid = false;
-    } else if (option == "nodev") {
-      options.dev = false;
-    } else if (option == "noexec") {
-      options.noexec = true;
-    } else if (option == "noatime") {
-      options.noatime = true;
-    } else if (option == "allow_other") {
-      options.allow_other = true;
-    } else if (option != "ro") {
+    if (!parse_kernel_option(option, options)) {
       return failure.set("options", EINVAL, "unknown mount option: " + std::string(option));
     }
+  }
+  if ((options.suid || options.dev) && geteuid() != 0) {
+    return failure.set("options", EPERM, "only root may mount with suid or dev");
   }
   return true;
 }
@@ -83,6 +97,10 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.uring = false;
       continue;
     }
+    if (name == "--userxattr") {
+      options.layers.upper.user_xattr = true;
+      continue;
+    }
     if (name == "--no-supervisor") {
       options.supervisor = false;
       continue;
@@ -100,6 +118,12 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       good = parse_descriptor(value, options.control_fd);
     } else if (name == "--stats-fd") {
       good = parse_descriptor(value, options.stats_fd);
+    } else if (name == "--upper-fd") {
+      good = parse_descriptor(value, options.layers.upper.upper_fd);
+    } else if (name == "--work-fd") {
+      good = parse_descriptor(value, options.layers.upper.work_fd);
+    } else if (name == "--lower-fd") {
+      good = parse_descriptor(value, options.layers.lower_fds.emplace_back());
     } else if (name == "--source") {
       good = parse_source(value, options.sources.emplace_back());
     } else if (name == "--remove") {
@@ -120,7 +144,17 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
                          std::string("bad value of ").append(name).append(": ").append(value));
   }
   if (operands.size() != 1) return failure.set("options", EINVAL, "expected one mount point");
-  if (options.toc_fd < 0) return failure.set("options", EINVAL, "--toc-fd is missing");
+  if (options.toc_fd < 0 && options.layers.lower_fds.empty()) {
+    return failure.set("options", EINVAL, "--toc-fd is missing");
+  }
+  if ((options.layers.upper.upper_fd < 0) != (options.layers.upper.work_fd < 0)) {
+    return failure.set("options", EINVAL, "--upper-fd and --work-fd go together");
+  }
+  if (options.layers.upper.upper_fd < 0 && !options.mount.read_only) {
+    return failure.set("options", EINVAL, "rw needs --upper-fd");
+  }
+  // Given bottom to top, as layers are everywhere; searched from the top.
+  std::reverse(options.layers.lower_fds.begin(), options.layers.lower_fds.end());
   if (options.mount.fsname.empty()) options.mount.fsname = "lamina";
   char resolved[PATH_MAX];
   if (realpath(operands[0].c_str(), resolved) == nullptr) {

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fuse/mount.h"
 #include "overlay/image.h"
+#include "overlay/union.h"
 #include "sys/failure.h"
 
 namespace lamina {
@@ -17,8 +19,9 @@ struct ServeOptions {
   int stats_fd = -1;
   std::vector<overlay::Source> sources;  // bottom to top
   std::vector<std::string> remove;       // absolute; unlinked when the mount ends
-  uint32_t threads = 0;                  // 0: one a CPU, at least two
-  uint32_t depth = 0;                    // entries of a ring queue; 0: the default
+  overlay::UnionOptions layers;
+  uint32_t threads = 0;  // 0: one a CPU, at least two
+  uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
   bool supervisor = true;
   fuse::MountOptions mount;
@@ -27,5 +30,8 @@ struct ServeOptions {
 // Parses what follows `serve`. The control descriptor is set as soon as it is known, so that a failure can be
 // reported.
 bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions& options, Failure& failure);
+
+// A mount option that the kernel knows (mount(8)); false when it is not one.
+bool parse_kernel_option(std::string_view option, fuse::MountOptions& options);
 
 }  // namespace lamina

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sys/credentials.h"
 #include "sys/log.h"
 #include "sys/ring.h"
 #include "sys/thread.h"
@@ -64,6 +65,20 @@ void announce(int ready_fd) { [[maybe_unused]] const ssize_t written = write(rea
 
 }  // namespace
 
+bool Session::open(const ServeOptions& options, Failure& failure) {
+  if (options.toc_fd >= 0 && !open_image(options, failure)) return false;
+  stats_memory_ = map_stats(options.stats_fd);
+  if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
+  if (options.layers.upper.upper_fd < 0 && options.layers.lower_fds.empty()) {
+    service_ = std::make_unique<fuse::Service>(*image_, stats());
+    return true;
+  }
+  union_ = std::make_unique<overlay::Union>(image_.get(), image_ != nullptr ? toc_.checksum() : 0);
+  if (!union_->open(options.layers, failure)) return false;
+  service_ = std::make_unique<fuse::Service>(*union_, stats());
+  return true;
+}
+
 bool Session::open_image(const ServeOptions& options, Failure& failure) {
   std::vector<uint64_t> lengths;
   for (const overlay::Source& source : options.sources) {
@@ -82,10 +97,7 @@ bool Session::open_image(const ServeOptions& options, Failure& failure) {
   if (!toc_.open(options.toc_fd, error) || !toc_.validate(lengths, error)) {
     return failure.set("toc", error.error, error.message);
   }
-  stats_memory_ = map_stats(options.stats_fd);
-  if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
   image_ = std::make_unique<overlay::Image>(toc_, options.sources);
-  service_ = std::make_unique<fuse::Service>(*image_, stats());
   return true;
 }
 
@@ -101,7 +113,11 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   const bool want_uring = options.uring && ring_possible();
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
-  const fuse::Wishes wishes{.uring = want_uring, .posix_acl = image_->has_xattrs()};
+  const bool writable = union_ != nullptr && union_->writable();
+  max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
+  const fuse::Wishes wishes{.uring = want_uring,
+                            .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
+                            .writable = writable};
   bool uring_granted = false;
   const int error = fuse::negotiate(mounted_.device.get(), wishes, uring_granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
@@ -114,7 +130,7 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
 // Every descriptor is also held by the supervisor: the kernel aborts the requests of one that is closed.
 bool Session::clone_devices(Failure& failure) {
   for (uint32_t index = 1; index < device_threads_; ++index) {
-    UniqueFd clone(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
     uint32_t device = static_cast<uint32_t>(mounted_.device.get());
     if (!clone.valid() || ioctl(clone.get(), fuse::kDevIocClone, &device) != 0) {
       return failure.set("fuse-device", errno, std::string("/dev/fuse cannot be cloned: ") + strerror(errno));
@@ -165,6 +181,11 @@ std::vector<uint16_t> Session::queues_of(uint32_t worker) const {
 
 bool Session::serve(int ready_fd) {
   stats().server_pid.store(static_cast<uint64_t>(getpid()), std::memory_order_relaxed);
+  if (union_ != nullptr) {
+    keep_capabilities();
+    if (!union_->start()) return false;
+    own_umask();
+  }
   return uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
 }
 
@@ -177,6 +198,7 @@ bool Session::serve_by_uring(int ready_fd) {
       pin_to_cpu(online_cpus_[index]);
       if (give_way) give_way_to_clients();
       fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_);
+      if (union_ != nullptr) own_umask();
       const int opened = worker.open();
       if (opened != 0) {
         gate.arrive(opened);
@@ -196,7 +218,7 @@ bool Session::serve_by_uring(int ready_fd) {
   }
   stats().uring.store(1, std::memory_order_relaxed);
   announce(ready_fd);
-  fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_);
+  fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_, max_write_);
   channel.run();
   return true;
 }
@@ -204,12 +226,14 @@ bool Session::serve_by_uring(int ready_fd) {
 bool Session::serve_by_device(int ready_fd) {
   stats().uring.store(0, std::memory_order_relaxed);
   for (uint32_t index = 1; index < device_threads_; ++index) {
-    const int error = start_thread(
-        [this, index] { fuse::DeviceChannel(clones_[index - 1].get(), slot(index), *service_).run(); });
+    const int error = start_thread([this, index] {
+      if (union_ != nullptr) own_umask();
+      fuse::DeviceChannel(clones_[index - 1].get(), slot(index), *service_, max_write_).run();
+    });
     if (error != 0) return false;
   }
   announce(ready_fd);
-  fuse::DeviceChannel(mounted_.device.get(), slot(0), *service_).run();
+  fuse::DeviceChannel(mounted_.device.get(), slot(0), *service_, max_write_).run();
   return true;
 }
 

@@ -13,6 +13,7 @@
 #include "fuse/init.h"
 #include "fuse/uring.h"
 #include "options.h"
+#include "overlay/union.h"
 #include "sys/cpus.h"
 #include "sys/mapping.h"
 #include "sys/stats.h"
@@ -32,8 +33,8 @@ inline constexpr uint32_t kTransportDevice = 2;
 
 class Session {
  public:
-  // Maps and checks the TOC, and checks that the sources are there. Touches no mount.
-  bool open_image(const ServeOptions& options, Failure& failure);
+  // Opens what is to be served: maps and checks the TOC, checks sources and directories. Touches no mount.
+  bool open(const ServeOptions& options, Failure& failure);
   // Mounts, agrees with the kernel, and makes the memory that servers share. On failure nothing stays
   // mounted.
   bool mount(const ServeOptions& options, Failure& failure);
@@ -57,6 +58,7 @@ class Session {
   [[nodiscard]] fuse::DeviceSlot& slot(uint32_t index) const {
     return reinterpret_cast<fuse::DeviceSlot*>(slots_memory_.data())[index];
   }
+  bool open_image(const ServeOptions& options, Failure& failure);
   bool clone_devices(Failure& failure);
   bool serve_by_uring(int ready_fd);
   bool serve_by_device(int ready_fd);
@@ -64,6 +66,8 @@ class Session {
 
   toc::Toc toc_;
   std::unique_ptr<overlay::Image> image_;
+  // Where there is more than an image.
+  std::unique_ptr<overlay::Union> union_;
   std::unique_ptr<fuse::Service> service_;
   fuse::Mounted mounted_;
   // For the second and later threads of /dev/fuse.
@@ -72,6 +76,7 @@ class Session {
   uint32_t possible_cpus_ = 1;
   uint32_t device_threads_ = 2;
   uint32_t depth_ = 1;
+  uint32_t max_write_ = 0;
   Mapping stats_memory_;
   Mapping shared_memory_;
   Mapping slots_memory_;

@@ -56,6 +56,9 @@ class Supervisor {
   int run() {
     std::vector<int> in_use{options_.toc_fd, options_.control_fd, options_.stats_fd};
     for (const overlay::Source& source : options_.sources) in_use.push_back(source.fd);
+    in_use.push_back(options_.layers.upper.upper_fd);
+    in_use.push_back(options_.layers.upper.work_fd);
+    in_use.insert(in_use.end(), options_.layers.lower_fds.begin(), options_.layers.lower_fds.end());
     detach_from_starter(in_use);
     signal(SIGPIPE, SIG_IGN);
     const sigset_t set = handled_signals();
@@ -63,7 +66,7 @@ class Supervisor {
     umask(0);
 
     Failure failure;
-    if (!session_.open_image(options_, failure) || !session_.mount(options_, failure)) {
+    if (!session_.open(options_, failure) || !session_.mount(options_, failure)) {
       report_failure(options_.control_fd, failure);
       return 1;
     }

@@ -27,7 +27,7 @@ export const index = {
           : timed(process.execPath, [LAMINA, 'fs', 'ls', image.archive, '/'], { env });
       return [{ metric: 'index', image: image.name, unit: 's', value }];
     } finally {
-      rmSync(root, { recursive: true, force: true });
+      rmSync(root, { recursive: true, force: true, maxRetries: 30 });
     }
   },
 };

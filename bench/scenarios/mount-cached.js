@@ -22,7 +22,7 @@ export const mountCached = {
       );
       return [{ metric: 'mount-cached', image: image.name, unit: 's', value }];
     } finally {
-      rmSync(scratch, { recursive: true, force: true });
+      rmSync(scratch, { recursive: true, force: true, maxRetries: 30 });
     }
   },
 };

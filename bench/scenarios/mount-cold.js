@@ -44,7 +44,7 @@ export const mountCold = {
             );
       return [{ metric: 'mount-cold', image: image.name, unit: 's', value }];
     } finally {
-      rmSync(scratch, { recursive: true, force: true });
+      rmSync(scratch, { recursive: true, force: true, maxRetries: 30 });
     }
   },
 };

@@ -80,7 +80,7 @@ export const ready = {
       unmount(directory);
       return [{ metric: 'ready', image: image.name, unit: 's', value }];
     } finally {
-      rmSync(scratch, { recursive: true, force: true });
+      rmSync(scratch, { recursive: true, force: true, maxRetries: 30 });
     }
   },
 };

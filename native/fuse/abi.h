@@ -66,6 +66,8 @@ inline constexpr uint32_t kOpcodeLimit = 64;
 // INIT flags; those from bit 32 on travel in flags2.
 inline constexpr uint64_t kAsyncRead = 1ULL << 0;
 inline constexpr uint64_t kExportSupport = 1ULL << 4;
+inline constexpr uint64_t kBigWrites = 1ULL << 5;
+inline constexpr uint64_t kDontMask = 1ULL << 6;
 inline constexpr uint64_t kDoReaddirplus = 1ULL << 13;
 inline constexpr uint64_t kNoOpenSupport = 1ULL << 17;
 inline constexpr uint64_t kParallelDirops = 1ULL << 18;
@@ -74,6 +76,9 @@ inline constexpr uint64_t kAbortError = 1ULL << 21;
 inline constexpr uint64_t kMaxPages = 1ULL << 22;
 inline constexpr uint64_t kCacheSymlinks = 1ULL << 23;
 inline constexpr uint64_t kNoOpendirSupport = 1ULL << 24;
+inline constexpr uint64_t kExplicitInvalData = 1ULL << 25;
+inline constexpr uint64_t kHandleKillprivV2 = 1ULL << 28;
+inline constexpr uint64_t kSetxattrExt = 1ULL << 29;
 inline constexpr uint64_t kInitExt = 1ULL << 30;
 inline constexpr uint64_t kOverIoUring = 1ULL << 41;
 
@@ -201,6 +206,153 @@ struct GetxattrOut {
   uint32_t padding;
 };
 
+// Which members of SetattrIn count.
+inline constexpr uint32_t kFattrMode = 1U << 0;
+inline constexpr uint32_t kFattrUid = 1U << 1;
+inline constexpr uint32_t kFattrGid = 1U << 2;
+inline constexpr uint32_t kFattrSize = 1U << 3;
+inline constexpr uint32_t kFattrAtime = 1U << 4;
+inline constexpr uint32_t kFattrMtime = 1U << 5;
+inline constexpr uint32_t kFattrAtimeNow = 1U << 7;
+inline constexpr uint32_t kFattrMtimeNow = 1U << 8;
+inline constexpr uint32_t kFattrKillSuidgid = 1U << 11;
+
+struct SetattrIn {
+  uint32_t valid;
+  uint32_t padding;
+  uint64_t fh;
+  uint64_t size;
+  uint64_t lock_owner;
+  uint64_t atime;
+  uint64_t mtime;
+  uint64_t ctime;
+  uint32_t atimensec;
+  uint32_t mtimensec;
+  uint32_t ctimensec;
+  uint32_t mode;
+  uint32_t unused4;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t unused5;
+};
+static_assert(sizeof(SetattrIn) == 88);
+
+// Followed by the name.
+struct MknodIn {
+  uint32_t mode;
+  uint32_t rdev;
+  uint32_t umask;
+  uint32_t padding;
+};
+static_assert(sizeof(MknodIn) == 16);
+
+// Followed by the name.
+struct MkdirIn {
+  uint32_t mode;
+  uint32_t umask;
+};
+static_assert(sizeof(MkdirIn) == 8);
+
+// CREATE and TMPFILE; followed by the name.
+struct CreateIn {
+  uint32_t flags;
+  uint32_t mode;
+  uint32_t umask;
+  uint32_t open_flags;
+};
+static_assert(sizeof(CreateIn) == 16);
+
+struct OpenOut {
+  uint64_t fh;
+  uint32_t open_flags;
+  int32_t backing_id;
+};
+static_assert(sizeof(OpenOut) == 16);
+inline constexpr uint32_t kFopenKeepCache = 1U << 1;
+
+// Followed by the old and the new name.
+struct RenameIn {
+  uint64_t newdir;
+};
+struct Rename2In {
+  uint64_t newdir;
+  uint32_t flags;
+  uint32_t padding;
+};
+static_assert(sizeof(Rename2In) == 16);
+
+// Followed by the new name.
+struct LinkIn {
+  uint64_t oldnodeid;
+};
+
+inline constexpr uint32_t kWriteKillSuidgid = 1U << 2;
+// Followed by the data.
+struct WriteIn {
+  uint64_t fh;
+  uint64_t offset;
+  uint32_t size;
+  uint32_t write_flags;
+  uint64_t lock_owner;
+  uint32_t flags;
+  uint32_t padding;
+};
+static_assert(sizeof(WriteIn) == 40);
+struct WriteOut {
+  uint32_t size;
+  uint32_t padding;
+};
+
+struct FsyncIn {
+  uint64_t fh;
+  uint32_t fsync_flags;
+  uint32_t padding;
+};
+inline constexpr uint32_t kFsyncDataOnly = 1U << 0;
+
+// With SETXATTR_EXT; followed by the name and the value.
+struct SetxattrIn {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t setxattr_flags;
+  uint32_t padding;
+};
+static_assert(sizeof(SetxattrIn) == 16);
+inline constexpr uint32_t kSetxattrAclKillSgid = 1U << 0;
+
+struct FallocateIn {
+  uint64_t fh;
+  uint64_t offset;
+  uint64_t length;
+  uint32_t mode;
+  uint32_t padding;
+};
+static_assert(sizeof(FallocateIn) == 32);
+
+struct CopyFileRangeIn {
+  uint64_t fh_in;
+  uint64_t off_in;
+  uint64_t nodeid_out;
+  uint64_t fh_out;
+  uint64_t off_out;
+  uint64_t len;
+  uint64_t flags;
+};
+static_assert(sizeof(CopyFileRangeIn) == 56);
+
+struct ForgetIn {
+  uint64_t nlookup;
+};
+// Followed by `count` of ForgetOne.
+struct BatchForgetIn {
+  uint32_t count;
+  uint32_t dummy;
+};
+struct ForgetOne {
+  uint64_t nodeid;
+  uint64_t nlookup;
+};
+
 struct LseekIn {
   uint64_t fh;
   uint64_t offset;
@@ -230,7 +382,9 @@ static_assert(sizeof(DirentPlus) == 152);
 // max_write bytes.
 inline constexpr size_t kMinReadBuffer = 8192;
 // Nothing is ever written to a read-only image; this keeps request buffers at the minimum.
-inline constexpr uint32_t kMaxWrite = 4096;
+inline constexpr uint32_t kMaxWriteReadOnly = 4096;
+// What one WRITE carries: MAX_PAGES pages.
+inline constexpr uint32_t kMaxWrite = 256 * 4096;
 
 inline constexpr unsigned long kDevIocClone = _IOR(229, 0, uint32_t);
 

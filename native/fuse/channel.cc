@@ -24,7 +24,7 @@ int DeviceChannel::run() {
   body_ = reply_memory_.data() + kPage;
 
   // Touched now: a read(2) that is killed while it brings in a page would fail the request.
-  for (size_t at = 0; at < sizeof slot_.request; at += kPage) {
+  for (size_t at = 0; at < request_size_; at += kPage) {
     volatile uint8_t* byte = &slot_.request[at];
     *byte = *byte;
   }
@@ -32,11 +32,11 @@ int DeviceChannel::run() {
   memcpy(&left_over, slot_.request, sizeof left_over);
   if (left_over.unique != slot_.answered.load(std::memory_order_relaxed)) {
     service_.stats().add(service_.stats().taken_over);
-    answer(sizeof slot_.request);
+    answer(request_size_);
   }
 
   for (;;) {
-    const ssize_t length = read(fd_, slot_.request, sizeof slot_.request);
+    const ssize_t length = read(fd_, slot_.request, request_size_);
     if (length > 0) {
       answer(static_cast<size_t>(length));
       continue;
@@ -49,16 +49,21 @@ int DeviceChannel::run() {
 }
 
 void DeviceChannel::answer(size_t length) {
-  const auto request = parse_request({slot_.request, length});
+  auto request = parse_request({slot_.request, length});
   if (!request) return;
   const uint64_t unique = request->unique;
   slot_.tries = slot_.begun == unique ? slot_.tries + 1 : 1;
   slot_.begun = unique;
-  if (!is_silent(request->opcode)) {
-    Reply reply(body_, kMaxPayload);
-    const int error = slot_.tries > kMaxTries ? EIO : service_.serve(*request, reply);
-    send(unique, error, error == 0 ? reply.size() : 0);
+  request->caller.replayed = slot_.tries > 1;
+  Reply reply(body_, kMaxPayload);
+  if (is_silent(request->opcode)) {
+    // Done at most once: a reference that is dropped twice would take a node from under its users.
+    slot_.answered.store(unique, std::memory_order_release);
+    service_.serve(*request, reply);
+    return;
   }
+  const int error = slot_.tries > kMaxTries ? EIO : service_.serve(*request, reply);
+  send(unique, error, error == 0 ? reply.size() : 0);
   slot_.answered.store(unique, std::memory_order_release);
 }
 

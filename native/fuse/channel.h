@@ -19,13 +19,15 @@ struct DeviceSlot {
   uint64_t begun;
   uint32_t tries;
   uint32_t reserved;
-  alignas(4096) uint8_t request[kMinReadBuffer + 4096];
+  // As much of it as the channel's request size says.
+  alignas(4096) uint8_t request[kMaxWrite + 8192];
 };
 
 class DeviceChannel {
  public:
-  // `fd` and `slot` must outlive the channel.
-  DeviceChannel(int fd, DeviceSlot& slot, Service& service) : fd_(fd), slot_(slot), service_(service) {}
+  // `fd` and `slot` must outlive the channel. `max_write`: as negotiated by INIT.
+  DeviceChannel(int fd, DeviceSlot& slot, Service& service, uint32_t max_write)
+      : fd_(fd), slot_(slot), service_(service), request_size_(max_write + kMinReadBuffer) {}
 
   // Serves until the connection ends; returns ENODEV (unmounted), ECONNABORTED, or what else read(2) said.
   int run();
@@ -37,6 +39,7 @@ class DeviceChannel {
   int fd_;
   DeviceSlot& slot_;
   Service& service_;
+  size_t request_size_;
   Mapping reply_memory_;
   uint8_t* body_ = nullptr;
 };

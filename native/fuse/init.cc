@@ -19,6 +19,11 @@ namespace {
 // next stat free.
 constexpr uint64_t kWanted = kAsyncRead | kExportSupport | kDoReaddirplus | kNoOpenSupport | kParallelDirops |
                              kAbortError | kMaxPages | kCacheSymlinks | kNoOpendirSupport | kInitExt;
+// DONT_MASK: the umask counts only where there is no default ACL, which the upper's filesystem knows.
+// HANDLE_KILLPRIV_V2: without it the kernel asks for security.capability at each write. EXPLICIT_INVAL_DATA:
+// nobody else changes the data, so that a changed size says nothing about pages.
+constexpr uint64_t kWantedWritable =
+    kBigWrites | kDontMask | kHandleKillprivV2 | kSetxattrExt | kExplicitInvalData;
 // Answering ENOSYS to OPEN and OPENDIR is an error without these two (the second came with Linux 5.1).
 constexpr uint64_t kRequired = kNoOpenSupport | kNoOpendirSupport;
 
@@ -49,6 +54,7 @@ int negotiate(int fd, const Wishes& wishes, bool& uring) {
   uint64_t wanted = kWanted;
   if (wishes.uring) wanted |= kOverIoUring;
   if (wishes.posix_acl) wanted |= kPosixAcl;
+  if (wishes.writable) wanted = (wanted | kWantedWritable) & ~kExportSupport;
   const uint64_t granted = wanted & offered;
 
   struct {
@@ -64,7 +70,7 @@ int negotiate(int fd, const Wishes& wishes, bool& uring) {
   out.init.flags2 = static_cast<uint32_t>(granted >> 32);
   out.init.max_background = kMaxBackground;
   out.init.congestion_threshold = kMaxBackground * 3 / 4;
-  out.init.max_write = kMaxWrite;
+  out.init.max_write = wishes.writable ? kMaxWrite : kMaxWriteReadOnly;
   out.init.time_gran = 1;
   out.init.max_pages = kMaxPagesGranted;
   if (write(fd, &out, out.header.len) < 0) return errno;

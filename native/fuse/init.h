@@ -10,6 +10,7 @@ struct Wishes {
   bool uring = false;
   // Lets the kernel cache ACLs; wanted only where the image has extended attributes.
   bool posix_acl = false;
+  bool writable = false;
 };
 
 // Reads INIT from `fd` and answers it; `uring` says whether requests will come by io_uring. Returns 0 or a

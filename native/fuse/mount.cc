@@ -57,7 +57,8 @@ bool mount_by_helper(const MountOptions& options, Mounted& mounted, Failure& fai
   }
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
-  std::string list = "ro,default_permissions,subtype=lamina,fsname=" + escape_option(options.fsname);
+  std::string list = options.read_only ? "ro" : "rw";
+  list += ",default_permissions,subtype=lamina,fsname=" + escape_option(options.fsname);
   list += options.suid ? ",suid" : ",nosuid";
   list += options.dev ? ",dev" : ",nodev";
   if (options.noexec) list += ",noexec";
@@ -86,9 +87,9 @@ bool mount_by_root(const MountOptions& options, Mounted& mounted, Failure& failu
   if (!mounted.device.valid()) {
     return failure.set("fuse-device", errno, std::string("/dev/fuse cannot be opened: ") + strerror(errno));
   }
-  // Read-only also at the level of the mount: without it every read would make the kernel ask for attributes
-  // again.
-  unsigned long flags = MS_RDONLY;
+  // An image is read-only also at the level of the mount: without it every read would make the kernel ask for
+  // attributes again.
+  unsigned long flags = options.read_only ? MS_RDONLY : 0;
   if (!options.suid) flags |= MS_NOSUID;
   if (!options.dev) flags |= MS_NODEV;
   if (options.noexec) flags |= MS_NOEXEC;

@@ -18,6 +18,7 @@ struct MountOptions {
   bool noexec = false;
   bool noatime = false;
   bool allow_other = false;
+  bool read_only = true;
 };
 
 struct Mounted {
@@ -26,7 +27,7 @@ struct Mounted {
   bool by_helper = false;
 };
 
-// Mounts read-only. On false `failure` holds the step (fuse-device, mount or fusermount), an errno and a
+// On false `failure` holds the step (fuse-device, mount or fusermount), an errno and a
 // sentence.
 bool mount_image(const MountOptions& options, Mounted& mounted, Failure& failure);
 

@@ -12,10 +12,19 @@
 
 namespace lamina::fuse {
 
+// Who asks. `replayed`: a server that was killed may have performed the request, wholly or in part.
+struct Caller {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t pid = 0;
+  bool replayed = false;
+};
+
 struct Request {
   uint32_t opcode = 0;
   uint64_t unique = 0;
   uint64_t nodeid = 0;
+  Caller caller;
   std::span<const uint8_t> record;
   std::span<const uint8_t> tail;
 
@@ -29,9 +38,24 @@ struct Request {
   }
 
   // The zero-terminated name in the tail, or nothing when it has no end.
-  [[nodiscard]] std::optional<std::string_view> name() const {
-    const auto* text = reinterpret_cast<const char*>(tail.data());
-    const void* end = tail.empty() ? nullptr : memchr(text, 0, tail.size());
+  [[nodiscard]] std::optional<std::string_view> name() const { return text_at(0); }
+  // The text that follows the name: RENAME's new name, SYMLINK's target.
+  [[nodiscard]] std::optional<std::string_view> second_name() const {
+    const auto first = name();
+    return first ? text_at(first->size() + 1) : std::nullopt;
+  }
+  // What follows the name: the value of SETXATTR.
+  [[nodiscard]] std::optional<std::span<const uint8_t>> after_name() const {
+    const auto first = name();
+    if (!first) return std::nullopt;
+    return tail.subspan(first->size() + 1);
+  }
+
+ private:
+  [[nodiscard]] std::optional<std::string_view> text_at(size_t start) const {
+    if (start >= tail.size()) return std::nullopt;
+    const auto* text = reinterpret_cast<const char*>(tail.data()) + start;
+    const void* end = memchr(text, 0, tail.size() - start);
     if (end == nullptr) return std::nullopt;
     return std::string_view(text, static_cast<size_t>(static_cast<const char*>(end) - text));
   }
@@ -50,6 +74,36 @@ constexpr size_t record_size(uint32_t opcode) {
       return sizeof(GetxattrIn);
     case kLseek:
       return sizeof(LseekIn);
+    case kSetattr:
+      return sizeof(SetattrIn);
+    case kMknod:
+      return sizeof(MknodIn);
+    case kMkdir:
+      return sizeof(MkdirIn);
+    case kCreate:
+    case kTmpfile:
+      return sizeof(CreateIn);
+    case kRename:
+      return sizeof(RenameIn);
+    case kRename2:
+      return sizeof(Rename2In);
+    case kLink:
+      return sizeof(LinkIn);
+    case kWrite:
+      return sizeof(WriteIn);
+    case kFsync:
+    case kFsyncdir:
+      return sizeof(FsyncIn);
+    case kSetxattr:
+      return sizeof(SetxattrIn);
+    case kFallocate:
+      return sizeof(FallocateIn);
+    case kCopyFileRange:
+      return sizeof(CopyFileRangeIn);
+    case kForget:
+      return sizeof(ForgetIn);
+    case kBatchForget:
+      return sizeof(BatchForgetIn);
     default:
       return 0;
   }
@@ -64,11 +118,12 @@ inline std::optional<Request> parse_request(std::span<const uint8_t> bytes) {
   if (header.len < sizeof header || header.len > bytes.size()) return std::nullopt;
   const std::span<const uint8_t> arguments = bytes.subspan(sizeof header, header.len - sizeof header);
   const size_t record = record_size(header.opcode);
+  const Caller caller{header.uid, header.gid, header.pid};
   if (record > arguments.size()) {
-    return Request{header.opcode, header.unique, header.nodeid, arguments, {}};
+    return Request{header.opcode, header.unique, header.nodeid, caller, arguments, {}};
   }
-  return Request{header.opcode, header.unique, header.nodeid, arguments.first(record),
-                 arguments.subspan(record)};
+  return Request{header.opcode, header.unique,           header.nodeid,
+                 caller,        arguments.first(record), arguments.subspan(record)};
 }
 
 }  // namespace lamina::fuse

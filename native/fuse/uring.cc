@@ -175,20 +175,29 @@ void UringWorker::answer(Entry& entry) {
   UringEntry& shared = *entry.shared;
   const uint64_t unique = shared.header.ring.commit_id;
   if (shared.saved.load(std::memory_order_acquire) != unique) {
-    const uint32_t tail_size = std::min<uint32_t>(shared.header.ring.payload_size, sizeof shared.tail);
+    const uint32_t tail_size = std::min<uint32_t>(shared.header.ring.payload_size, kMaxPayload);
     shared.opcode = shared.header.in.opcode;
     shared.nodeid = shared.header.in.nodeid;
+    shared.caller = {shared.header.in.uid, shared.header.in.gid, shared.header.in.pid};
     shared.tail_size = tail_size;
     shared.tries = 0;
-    memcpy(shared.tail, entry.payload, tail_size);
+    memcpy(shared.tail, entry.payload, std::min<size_t>(tail_size, sizeof shared.tail));
     shared.saved.store(unique, std::memory_order_release);
   }
   ++shared.tries;
+  shared.caller.replayed = shared.tries > 1;
+  const uint8_t* tail = shared.tail;
+  if (shared.tail_size > sizeof shared.tail) {
+    // Read where the kernel put it. The server before this one may have begun to write its reply over it.
+    if (shared.caller.replayed) memcpy(entry.payload, shared.tail, sizeof shared.tail);
+    tail = entry.payload;
+  }
   const Request request{.opcode = shared.opcode,
                         .unique = unique,
                         .nodeid = shared.nodeid,
+                        .caller = shared.caller,
                         .record = shared.header.op_in,
-                        .tail = {shared.tail, shared.tail_size}};
+                        .tail = {tail, shared.tail_size}};
   Reply reply(entry.payload, kMaxPayload);
   const int error = shared.tries > kMaxTries ? EIO : service_.serve(request, reply);
   const size_t body = error == 0 ? reply.size() : 0;

@@ -37,13 +37,15 @@ struct UringEntry {
   uint32_t tries;
   uint32_t opcode;
   uint64_t nodeid;
+  Caller caller;
   uint32_t tail_size;
   // Not 0: the kernel has taken the entry back, and neither reads nor writes it any more.
   std::atomic<uint32_t> dead;
-  // Names fit; what does not (the value of a SETXATTR) is refused without being looked at.
-  uint8_t tail[512];
+  // Names and the text of a symbolic link fit. Of what does not (data to be written, the value of an
+  // attribute) the beginning is kept: the only reply to those is shorter than that.
+  uint8_t tail[4864];
 };
-inline constexpr size_t kEntrySize = 4096;
+inline constexpr size_t kEntrySize = 8192;
 static_assert(sizeof(UringEntry) <= kEntrySize);
 
 // The entries of one server: `depth` for each of `queues` queues.

@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+
+#include "fuse/dirent_writer.h"
 
 namespace lamina::overlay {
 
@@ -27,8 +30,6 @@ constexpr uint64_t kFirstEntryCookie = 2;
 uint32_t encode_device(uint32_t major, uint32_t minor) {
   return (minor & 0xFF) | (major << 8) | ((minor & ~0xFFu) << 12);
 }
-
-size_t record_length(size_t header, size_t name) { return (header + name + 7) & ~static_cast<size_t>(7); }
 
 }  // namespace
 
@@ -148,30 +149,50 @@ int Image::read(uint64_t node, uint64_t offset, uint32_t size, Reply& reply) {
   return 0;
 }
 
+int Image::copy_to(uint32_t ino, int fd, uint64_t size) {
+  constexpr uint64_t kPiece = 1 << 20;
+  const Inode& inode = toc_.inode(ino);
+  std::unique_ptr<uint8_t[]> buffer;
+  for (const toc::Extent& extent : toc_.extents(inode)) {
+    if (extent.offset >= size) break;
+    if (extent.source == toc::kNoSource) continue;
+    const uint64_t length = std::min(extent.length, size - extent.offset);
+    uint64_t done = 0;
+    const Source& source = sources_[extent.source];
+    while (done < length) {
+      auto from = static_cast<off_t>(source.offset + extent.source_offset + done);
+      auto to = static_cast<off_t>(extent.offset + done);
+      // In the kernel where the filesystems allow it (copy_file_range(2)).
+      ssize_t copied =
+          buffer == nullptr ? ::copy_file_range(source.fd, &from, fd, &to, length - done, 0) : -1;
+      if (copied <= 0) {
+        if (buffer == nullptr && copied < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+          return errno;
+        }
+        if (buffer == nullptr) buffer = std::make_unique<uint8_t[]>(kPiece);
+        const uint64_t piece = std::min(kPiece, length - done);
+        if (const int error = read_source(extent, done, piece, buffer.get()); error != 0) return error;
+        copied = pwrite(fd, buffer.get(), piece, static_cast<off_t>(extent.offset + done));
+        if (copied < 0 && errno == EINTR) continue;
+        if (copied < 0) return errno;
+      }
+      done += static_cast<uint64_t>(copied);
+    }
+  }
+  return ftruncate(fd, static_cast<off_t>(std::min(size, inode.size))) == 0 ? 0 : errno;
+}
+
 int Image::readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, Reply& reply) {
   if (!toc_.contains(node)) return ESTALE;
   const auto ino = static_cast<uint32_t>(node);
   const Inode& dir = toc_.inode(ino);
   if (!S_ISDIR(dir.mode)) return ENOTDIR;
   const auto entries = toc_.entries(dir);
-  const size_t header = plus ? sizeof(fuse::DirentPlus) : sizeof(fuse::Dirent);
-  uint8_t* at = reply.end();
-  const uint8_t* end = at + std::min<size_t>(size, reply.room());
-
-  // Writes one entry; false when the buffer is full.
+  fuse::DirentWriter writer(reply, size, plus);
+  // Node 0 tells the kernel not to look at the rest; it ignores the rest of `.` and `..` in any case.
   const auto put = [&](uint32_t child, uint64_t next, uint32_t type, std::string_view name, bool known) {
-    const size_t length = record_length(header, name.size());
-    if (length > static_cast<size_t>(end - at)) return false;
-    if (plus) {
-      // Node 0 tells the kernel not to look at the rest; it ignores the rest of `.` and `..` in any case.
-      const fuse::EntryOut out = known ? entry(child) : fuse::EntryOut{};
-      memcpy(at, &out, sizeof out);
-    }
-    const fuse::Dirent record{child, next, static_cast<uint32_t>(name.size()), type};
-    memcpy(at + header - sizeof record, &record, sizeof record);
-    memcpy(at + header, name.data(), name.size());
-    memset(at + header + name.size(), 0, length - header - name.size());
-    at += length;
+    if (!writer.fits(name)) return false;
+    writer.put(name, child, next, type, plus && known ? entry(child) : fuse::EntryOut{});
     return true;
   };
 
@@ -183,7 +204,6 @@ int Image::readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, Rep
     const toc::Dirent& child = entries[index];
     more = put(child.ino, index + kFirstEntryCookie + 1, child.type, toc_.name(child), true);
   }
-  reply.claim(static_cast<size_t>(at - reply.end()));
   return 0;
 }
 

@@ -38,9 +38,12 @@ class Image final : public fuse::Filesystem {
   int lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& reply) override;
 
   [[nodiscard]] bool has_xattrs() const { return toc_.has_xattrs(); }
+  [[nodiscard]] const toc::Toc& toc() const { return toc_; }
+  [[nodiscard]] fuse::Attr attributes(uint32_t ino) const;
+  // Writes the first `size` bytes of a regular file to a new file, holes as holes. Returns 0 or an errno.
+  int copy_to(uint32_t ino, int fd, uint64_t size);
 
  private:
-  [[nodiscard]] fuse::Attr attributes(uint32_t ino) const;
   [[nodiscard]] fuse::EntryOut entry(uint32_t ino) const;
   // Fills exactly `size` bytes from a source; EIO when it is shorter than the TOC says.
   int read_source(const toc::Extent& extent, uint64_t skip, uint64_t size, uint8_t* to);

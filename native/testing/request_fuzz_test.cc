@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
             &thread, nullptr,
             [](void* argument) -> void* {
               const Job& own = *static_cast<Job*>(argument);
-              ended = fuse::DeviceChannel(own.fd, own.slot, own.service).run();
+              ended = fuse::DeviceChannel(own.fd, own.slot, own.service, fuse::kMaxWriteReadOnly).run();
               return nullptr;
             },
             &job) == 0);

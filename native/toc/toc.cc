@@ -78,6 +78,7 @@ bool Toc::attach(const uint8_t* data, size_t size, Error& error) {
   if (xxh64(copy, header.header_size) != header.checksum) {
     return error.set(EINVAL, "the checksum of the TOC's header is wrong");
   }
+  checksum_ = header.checksum;
   if (header.kind != kKindMerged) return error.set(EINVAL, "only a merged TOC can be served");
 
   const uint8_t* sections[kSectionCount] = {};

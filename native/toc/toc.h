@@ -46,6 +46,8 @@ class Toc {
   // Checks every record; `source_lengths` are the lengths of the given sources, bottom to top.
   bool validate(std::span<const uint64_t> source_lengths, Error& error) const;
 
+  // The header's checksum, which covers those of all sections: it tells this TOC from any other.
+  [[nodiscard]] uint64_t checksum() const { return checksum_; }
   [[nodiscard]] uint32_t inode_count() const { return inode_count_; }
   [[nodiscard]] uint32_t dirent_count() const { return dirent_count_; }
   [[nodiscard]] bool contains(uint64_t ino) const { return ino - 1 < inode_count_; }
@@ -53,6 +55,8 @@ class Toc {
   [[nodiscard]] std::span<const Dirent> entries(const Inode& dir) const {
     return {dirents_ + dir.first, dir.count};
   }
+  // By its place in the section; FORMAT.md, Dirent record.
+  [[nodiscard]] const Dirent& entry(uint32_t index) const { return dirents_[index]; }
   [[nodiscard]] std::span<const Extent> extents(const Inode& file) const {
     return {extents_ + file.first, file.count};
   }
@@ -74,6 +78,7 @@ class Toc {
   friend class Validator;
 
   Mapping mapping_;
+  uint64_t checksum_ = 0;
   uint32_t inode_count_ = 0;
   uint32_t dirent_count_ = 0;
   uint32_t slot_count_ = 0;

@@ -76,7 +76,8 @@ describe.runIf(hasServer && needs('root', '/dev/fuse'))('the server', () => {
   });
 
   it.each<[string, string, (mnt: string, base: string) => string[]]>([
-    ['an unknown option', 'options errno=22', () => ['--options', 'rw']],
+    ['a writable mount without an upper', 'options errno=22', () => ['--options', 'rw']],
+    ['an unknown option', 'options errno=22', () => ['--options', 'nonsense']],
     ['an option without a meaning', 'options errno=22', () => ['--nonsense', '1']],
     ['a descriptor that is not open', 'options errno=22', () => ['--toc-fd', '99']],
     [

@@ -21,16 +21,18 @@ const TYPESCRIPT_ORDER = [
   ['store'],
   ['mount'],
   ['image'],
+  ['container'],
   ['index.ts'],
   ['cli'],
 ];
 const NATIVE_ORDER = [
   ['sys'],
-  ['fuse', 'toc'],
+  ['fuse', 'toc', 'scan'],
   ['overlay'],
   ['options'],
   ['session'],
   ['supervisor'],
+  ['stack'],
   ['main'],
 ];
 

@@ -1,0 +1,217 @@
+// RENAME, of everything (kernel: fs/overlayfs/dir.c, ovl_rename). What moves is copied up first: of files the
+// attributes, of directories only themselves; a redirect says where the rest is to be found. The name that it
+// leaves behind is hidden by a whiteout where a lower layer has it, in the same step (RENAME_WHITEOUT).
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "overlay/union.h"
+#include "sys/at.h"
+
+namespace lamina::overlay {
+
+// Says where the lower object is, so that it is found wherever the upper one goes.
+int Union::set_redirect(uint64_t node) {
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr) return ESTALE;
+  return with_object(*record, [&](const At& at, const struct stat&) {
+    const std::string& attribute = upper_.names().redirect;
+    std::string known;
+    if (at::read_xattr(at.fd(), at.c_str(), attribute.c_str(), known) == 0 && known.starts_with('/'))
+      return 0;
+    const std::string path = lower_path(lower_of(node));
+    return -at::set_xattr(at.fd(), at.c_str(), attribute.c_str(), path.data(), path.size(), 0);
+  });
+}
+
+// Copies up what is at (parent, name) and makes it fit for its new place; `node` is its node.
+int Union::prepare_move(uint64_t parent, std::string_view name, uint64_t to_parent, std::string_view to_name,
+                        uint64_t& node, Found& found) {
+  if (const int error = find_child(parent, name, found); error != 0) return error;
+  if (found.type == 0) return ENOENT;
+  fuse::EntryOut out;
+  if (const int error = entry(parent, name, found, out); error != 0) return error;
+  node = out.nodeid;
+  int error = copy_up(node, Copy::kAttributes);
+  NodeRecord* record = error == 0 ? table_.find(node) : nullptr;
+  if (error == 0 && record == nullptr) error = ESTALE;
+  if (error == 0 && (S_ISDIR(found.type) ? !lower_of(node).empty() : record->has(kMetacopy))) {
+    error = set_redirect(node);
+  } else if (error == 0 && S_ISDIR(found.type) && lower_has(to_parent, to_name)) {
+    // It would be merged with what lies below its new name.
+    error = with_object(
+        *record, [&](const At& at, const struct stat&) { return upper_.set_opaque(at.fd(), at.c_str()); });
+    if (error == 0) record->set(kOpaque);
+  }
+  if (error == 0 && !found.in_upper) error = find_child(parent, name, found);
+  forget(node, 1);
+  return error;
+}
+
+// Takes away what the rename replaces, as far as rename(2) does not do it.
+int Union::make_room(const Found& found, uint64_t node) {
+  if (!S_ISDIR(found.type)) {
+    // Its other names, if it has any, must be copied up before this one goes.
+    if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
+      return copy_up(found.lower.toc, Copy::kAttributes);
+    }
+    return 0;
+  }
+  if (const int error = check_empty(node); error != 0) return error;
+  if (!found.in_upper) return 0;
+  FileRef dir;
+  if (const int error = dir_file(node, dir); error != 0) return error;
+  // Opaque first: the whiteouts in it hide what must not come back.
+  if (!found.lower.empty()) {
+    if (const int error = upper_.set_opaque(dir->get(), at::kSelf); error != 0) return error;
+  }
+  return clear_whiteouts(dir->get());
+}
+
+int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
+                  uint32_t flags, const fuse::Caller& caller) {
+  if (!has_upper_) return EROFS;
+  // A whiteout that is to be seen cannot be kept in a directory where whiteouts are not seen (kernel:
+  // ovl_rename).
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return EINVAL;
+  if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+
+  Found target;
+  if (const int error = find_child(new_parent, new_name, target); error != 0) return error;
+  if (exchange && target.type == 0) return ENOENT;
+  Found source;
+  uint64_t node = 0;
+  if (const int error = prepare_move(parent, name, new_parent, new_name, node, source); error != 0) {
+    if (error == ENOENT && caller.replayed && target.in_upper) {
+      // Done by the server before this one, but for what it knew of the place.
+      NodeRecord* record = table_.find(table_.node_of_ino(ino_of_found(target)));
+      if (record != nullptr) table_.move(*record, new_parent, new_name);
+      return 0;
+    }
+    return error;
+  }
+  if ((flags & RENAME_NOREPLACE) != 0 && target.type != 0) return EEXIST;
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr) return ESTALE;
+
+  uint64_t target_node = 0;
+  bool hold = false;
+  const auto finish = [&](int error) {
+    if (hold) forget(target_node, 1);
+    return error;
+  };
+  if (target.type != 0) {
+    fuse::EntryOut out;
+    if (const int error = entry(new_parent, new_name, target, out); error != 0) return error;
+    target_node = out.nodeid;
+    hold = true;
+    // Two names of one file: rename(2) does nothing.
+    if (target_node == node && !exchange) return finish(0);
+    if (exchange) {
+      uint64_t same = 0;
+      const int error = prepare_move(new_parent, new_name, parent, name, same, target);
+      if (error != 0) return finish(error);
+    } else {
+      if (S_ISDIR(source.type) && !S_ISDIR(target.type)) return finish(ENOTDIR);
+      if (!S_ISDIR(source.type) && S_ISDIR(target.type)) return finish(EISDIR);
+      if (const int error = make_room(target, target_node); error != 0) return finish(error);
+      if (const int error = find_child(new_parent, new_name, target); error != 0) return finish(error);
+    }
+  }
+
+  FileRef from;
+  FileRef to;
+  if (const int error = dir_file(parent, from); error != 0) return finish(error);
+  if (const int error = copy_up_dir(new_parent, to); error != 0) return finish(error);
+  const std::string old_text(name);
+  const std::string new_text(new_name);
+
+  if (exchange) {
+    NodeRecord* other = table_.find(target_node);
+    if (other == nullptr) return finish(ESTALE);
+    if (caller.replayed && source.status.st_ino != record->object.load()) {
+      table_.exchange(*record, *other);
+      return finish(0);
+    }
+    if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
+      return finish(errno);
+    }
+    table_.exchange(*record, *other);
+    forget_listing(parent);
+    forget_listing(new_parent);
+    return finish(0);
+  }
+
+  const bool hide = lower_has(parent, name);
+  NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
+  const bool replaced_dir = hold && S_ISDIR(target.type);
+  if (target.in_upper && !replaced_dir && target.type != 0) {
+    // What is replaced may be open: it is kept until the kernel forgets it.
+    bool keep = replaced != nullptr && replaced->has(kUpper) && !replaced->has(kOrphan) &&
+                replaced->object.load() == target.status.st_ino;
+    if (keep && target.status.st_nlink > 1) {
+      const Place place = table_.place(*replaced);
+      keep = place.parent == new_parent && place.name == new_name;
+    }
+    if (keep) {
+      const std::lock_guard guard(copy_lock(target_node));
+      if (replaced->has(kMetacopy)) {
+        if (const int error = set_redirect(target_node); error != 0) return finish(error);
+      }
+      const std::string kept = Upper::orphan_name(target_node);
+      if (linkat(to->get(), new_text.c_str(), upper_.work(), kept.c_str(), 0) != 0 && errno != EEXIST) {
+        return finish(errno);
+      }
+      replaced->set(kOrphan);
+    }
+  }
+
+  int error = 0;
+  const bool over_whiteout = target.type == 0 && target.whiteout;
+  if (S_ISDIR(source.type) && over_whiteout) {
+    // A directory cannot take a file's place but by changing places with it.
+    if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
+      error = errno;
+    } else if (!hide && unlinkat(from->get(), old_text.c_str(), 0) != 0) {
+      error = errno;
+    }
+  } else if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(),
+                       hide ? RENAME_WHITEOUT : 0) != 0) {
+    error = errno;
+    if (error == EINVAL && hide) {
+      // A filesystem without RENAME_WHITEOUT: for a moment both names are there.
+      error = renameat(from->get(), old_text.c_str(), to->get(), new_text.c_str()) == 0 ? 0 : errno;
+      if (error == 0) error = upper_.make_whiteout(from->get(), old_text.c_str());
+    }
+  }
+  if (error != 0) {
+    if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
+    return finish(error);
+  }
+  // A file with several names may be known by another.
+  const Place place = table_.place(*record);
+  if (S_ISDIR(source.type) || source.status.st_nlink <= 1 || (place.parent == parent && place.name == name)) {
+    table_.move(*record, new_parent, new_name);
+  }
+  if (replaced != nullptr && !replaced->has(kUpper)) {
+    replaced->set(kRemoved);
+  } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {
+    table_.attach(target_node, new_parent, new_name, kRemoved, 0);
+  } else if (replaced_dir && replaced != nullptr) {
+    fuse::Attr attr{};
+    fill(target.status, attr);
+    attr.ino = replaced->ino;
+    attr.nlink = 0;
+    {
+      const std::lock_guard guard(removed_mutex_);
+      removed_[target_node] = attr;
+    }
+    replaced->set(kRemoved);
+    dirs_->drop(target_node);
+  }
+  return finish(0);
+}
+
+}  // namespace lamina::overlay

@@ -1,0 +1,247 @@
+// A union that can be written: an upper directory over read-only directories over the merged TOC of an image,
+// each of which but one may be missing.
+//
+// What is below a node is found from its name and its directory's, never remembered on its own: so a server
+// needs the NodeTable and the disk, and can be replaced while it is at work. Requests name nodes; a node's
+// object in the upper is reached through its directory's descriptor and its name, and is known by its inode
+// number, so that a rename that is under way never leads to another file.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fuse/dispatch.h"
+#include "overlay/format.h"
+#include "overlay/image.h"
+#include "overlay/node_table.h"
+#include "overlay/owner_map.h"
+#include "overlay/upper.h"
+#include "sys/fd_cache.h"
+
+namespace lamina::overlay {
+
+struct UnionOptions {
+  UpperOptions upper;
+  // Read-only directories, top to bottom, as the kernel's lowerdir lists them.
+  std::vector<int> lower_fds;
+  bool acl = true;
+  OwnerMap owners;
+};
+
+class Union final : public fuse::Filesystem {
+ public:
+  // `image` (may be null) is what lies at the bottom; it, and the descriptors, must outlive the union.
+  // `toc_key` tells this TOC from others.
+  Union(Image* image, uint64_t toc_key) : image_(image), toc_key_(toc_key) {}
+
+  // Checks the directories and makes the memory that servers share; before the first fork.
+  bool open(const UnionOptions& options, Failure& failure);
+  // In each server, before it answers.
+  bool start();
+
+  [[nodiscard]] bool writable() const { return has_upper_; }
+  [[nodiscard]] bool wants_acl() const { return acl_; }
+  [[nodiscard]] uint32_t used_slots() const { return table_.used_slots(); }
+
+  int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
+  void forget(uint64_t node, uint64_t count) override;
+  int getattr(uint64_t node, fuse::Reply& reply) override;
+  int readlink(uint64_t node, fuse::Reply& reply) override;
+  int read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& reply) override;
+  int readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fuse::Reply& reply) override;
+  int statfs(fuse::Reply& reply) override;
+  int getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) override;
+  int listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) override;
+  int lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& reply) override;
+  int setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller& caller,
+              fuse::Reply& reply) override;
+  int mknod(uint64_t parent, std::string_view name, const fuse::MknodIn& in, const fuse::Caller& caller,
+            fuse::Reply& reply) override;
+  int mkdir(uint64_t parent, std::string_view name, const fuse::MkdirIn& in, const fuse::Caller& caller,
+            fuse::Reply& reply) override;
+  int symlink(uint64_t parent, std::string_view name, std::string_view target, const fuse::Caller& caller,
+              fuse::Reply& reply) override;
+  int tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller& caller,
+              fuse::Reply& reply) override;
+  int link(uint64_t node, uint64_t parent, std::string_view name, const fuse::Caller& caller,
+           fuse::Reply& reply) override;
+  int unlink(uint64_t parent, std::string_view name, const fuse::Caller& caller) override;
+  int rmdir(uint64_t parent, std::string_view name, const fuse::Caller& caller) override;
+  int rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
+             uint32_t flags, const fuse::Caller& caller) override;
+  int write(uint64_t node, const fuse::WriteIn& in, std::span<const uint8_t> data,
+            fuse::Reply& reply) override;
+  int fallocate(uint64_t node, const fuse::FallocateIn& in) override;
+  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) override;
+  int fsync(uint64_t node, bool data_only, bool directory) override;
+  int setxattr(uint64_t node, std::string_view name, std::span<const uint8_t> value,
+               const fuse::SetxattrIn& in, const fuse::Caller& caller) override;
+  int removexattr(uint64_t node, std::string_view name, const fuse::Caller& caller) override;
+
+ private:
+  // An object of a lower directory: `path` from the root of layer `layer`.
+  struct LayerPath {
+    uint32_t layer;
+    std::string path;
+  };
+  // What lies below a node: directories of layers, top to bottom (for what is not a directory at most one),
+  // and an inode of the TOC.
+  struct Lower {
+    std::shared_ptr<const std::vector<LayerPath>> layers;
+    uint32_t toc = 0;
+    [[nodiscard]] bool has_layers() const { return layers != nullptr && !layers->empty(); }
+    [[nodiscard]] bool empty() const { return toc == 0 && !has_layers(); }
+  };
+  // What a name leads to. `type` 0: to nothing.
+  struct Found {
+    mode_t type = 0;
+    bool in_upper = false;
+    // A whiteout hides whatever lies below.
+    bool whiteout = false;
+    // Of the upper object, or of the topmost lower one where that is in a layer.
+    struct stat status {};
+    Marks marks;
+    Lower lower;
+  };
+  // Where an object of the upper is.
+  struct At {
+    FileRef dir;
+    std::string name;
+    [[nodiscard]] int fd() const { return dir->get(); }
+    [[nodiscard]] const char* c_str() const { return name.c_str(); }
+  };
+  enum class Copy { kAttributes, kData };
+
+  // union.cc
+  [[nodiscard]] uint64_t ino_of(const struct stat& status);
+  uint64_t ino_of_found(const Found& found);
+  uint32_t toc_of_origin(const std::string& origin) const;
+  int entry(uint64_t parent, std::string_view name, const Found& found, fuse::EntryOut& out);
+  int entry_reply(uint64_t parent, std::string_view name, const Found& found, fuse::Reply& reply);
+  void fill(const struct stat& status, fuse::Attr& attr) const;
+  void fill_owner(fuse::Attr& attr) const;
+  int attributes(uint64_t node, fuse::Attr& attr);
+  int upper_attributes(NodeRecord& record, fuse::Attr& attr);
+  void rehome(NodeRecord& record, uint64_t parent, std::string_view name);
+
+  // lookup.cc
+  int find_child(uint64_t parent, std::string_view name, Found& found);
+  // What `name` is below a directory, looking at the layers and the TOC alone.
+  void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  void find_redirect(const Lower& dir, std::string_view redirect, Found& found) const;
+  Lower lower_of(uint64_t node);
+  Lower derive_lower(const NodeRecord& record);
+  void remember_lower(uint64_t node, const Lower& lower);
+  void forget_lower(uint64_t node);
+  // The absolute path of a lower object, as a redirect names it; empty when it has none.
+  std::string lower_path(const Lower& lower) const;
+  // Where a TOC node lies when nothing has moved it.
+  struct Home {
+    uint32_t parent;
+    std::string_view name;
+  };
+  std::vector<Home> homes(uint32_t ino) const;
+
+  // The directory descriptor of a directory's upper part, and where a node's object is; false with an errno.
+  int dir_file(uint64_t node, FileRef& file);
+  int locate(NodeRecord& record, At& at);
+  // Calls action(at, status) with the node's object, which is certain to be that.
+  int with_object(NodeRecord& record, const std::function<int(const At&, const struct stat&)>& action);
+
+  // copy_up.cc
+  int copy_up(uint64_t node, Copy what, uint64_t data_size = UINT64_MAX);
+  int copy_up_dir(uint64_t node, FileRef& file);
+  int copy_up_file(uint64_t node, Copy what, uint64_t data_size);
+  int copy_up_data(NodeRecord& record, uint64_t data_size);
+  int copy_attributes(const Lower& lower, int dir, const char* name, const struct stat& status);
+  int copy_xattrs(const Lower& lower, int dir, const char* name);
+  int copy_data(const Lower& lower, int to, uint64_t size);
+  int lower_status(const Lower& lower, struct stat& status);
+  std::string links_name(const struct stat& lower) const;
+  bool heal_link(uint64_t parent, std::string_view name, const Found& found);
+  std::string origin_text(uint64_t node, const Lower& lower, const struct stat& status) const;
+  bool prepare_root(Failure& failure);
+  std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
+
+  // create.cc
+  using Maker = std::function<int(int dir, const char* name)>;
+  int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
+             const Maker& maker, fuse::Reply& reply);
+  int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
+  int link_in(NodeRecord& record, int dir, const char* name);
+
+  // remove.cc
+  int check_empty(uint64_t node);
+  int clear_whiteouts(int dir);
+  int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
+  bool lower_has(uint64_t parent, std::string_view name);
+
+  // rename.cc
+  int prepare_move(uint64_t parent, std::string_view name, uint64_t to_parent, std::string_view to_name,
+                   uint64_t& node, Found& found);
+  int make_room(const Found& found, uint64_t node);
+  int set_redirect(uint64_t node);
+
+  // readdir.cc
+  struct Listed {
+    uint64_t cookie;
+    std::string name;
+    uint8_t type;
+  };
+  using Listing = std::vector<Listed>;
+  uint64_t parent_ino(uint64_t node);
+  int list(uint64_t node, const std::function<void(std::string_view, uint8_t)>& visit);
+  std::shared_ptr<const Listing> listing(uint64_t node, bool fresh, int& error);
+  void forget_listing(uint64_t node);
+
+  // data.cc
+  int data_file(uint64_t node, bool writable, FileRef& file);
+  int open_lower(const Lower& lower, FileRef& file);
+  int strip_privileges(NodeRecord& record);
+
+  static constexpr size_t kCopyLocks = 64;
+  static constexpr size_t kLowerShards = 16;
+  struct LowerShard {
+    std::shared_mutex mutex;
+    std::unordered_map<uint64_t, Lower> of_node;
+  };
+
+  Image* image_;
+  uint64_t toc_key_;
+  UnionOptions options_;
+  bool has_upper_ = false;
+  bool acl_ = false;
+  Upper upper_;
+  std::unique_ptr<XattrNames> layer_names_;
+  NodeTable table_;
+  Lower root_lower_;
+  FileRef upper_root_;
+  FileRef work_dir_;
+  // Devices that inode numbers come from; a number's place here goes into what is shown.
+  mutable std::shared_mutex devices_mutex_;
+  std::vector<dev_t> devices_;
+  std::unique_ptr<FdCache> dirs_;
+  std::unique_ptr<FdCache> files_;
+  std::unique_ptr<LowerShard[]> lowers_ = std::make_unique<LowerShard[]>(kLowerShards);
+  std::mutex copy_locks_[kCopyLocks];
+  // For each TOC inode the directory and the dirent that lead to it, and more of both where it has several
+  // names.
+  std::vector<uint32_t> home_parent_;
+  std::vector<uint32_t> home_dirent_;
+  std::unordered_map<uint32_t, std::vector<std::pair<uint32_t, uint32_t>>> more_homes_;
+  std::mutex listings_mutex_;
+  std::unordered_map<uint64_t, std::shared_ptr<const Listing>> listings_;
+  std::vector<uint64_t> listings_order_;
+  // What a removed directory was, for whoever still holds it.
+  std::mutex removed_mutex_;
+  std::unordered_map<uint64_t, fuse::Attr> removed_;
+  LogOnce error_logged_;
+};
+
+}  // namespace lamina::overlay

@@ -1,0 +1,346 @@
+// Everything is made under a temporary name in the work directory and renamed to its place, or made in its
+// place by one call: after a crash the upper holds whole objects only, and the work directory is emptied.
+#include "overlay/upper.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "sys/at.h"
+#include "sys/credentials.h"
+
+namespace lamina::overlay {
+
+namespace {
+
+constexpr const char* kWorkName = "work";
+// Beside it, so that it is not emptied.
+constexpr const char* kLinksName = "links";
+constexpr const char* kWhiteoutName = "whiteout";
+constexpr const char* kOverride = "user.containers.override_stat";
+
+int errno_of(int result) { return result < 0 ? -result : 0; }
+
+}  // namespace
+
+bool Upper::open(const UpperOptions& options, Failure& failure) {
+  options_ = options;
+  if (flock(options.work_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) {
+      return failure.set("upper", EBUSY, "the upper directory is in use by another mount");
+    }
+    return failure.set("upper", errno,
+                       std::string("the work directory cannot be locked: ") + strerror(errno));
+  }
+  struct stat upper {};
+  struct stat work {};
+  if (fstat(options.upper_fd, &upper) != 0 || fstat(options.work_fd, &work) != 0) {
+    return failure.set("upper", errno,
+                       std::string("the upper directory cannot be examined: ") + strerror(errno));
+  }
+  if (!S_ISDIR(upper.st_mode) || !S_ISDIR(work.st_mode)) {
+    return failure.set("upper", ENOTDIR, "upper and work must be directories");
+  }
+  if (upper.st_dev != work.st_dev) {
+    return failure.set("upper", EXDEV, "upper and work directory must be on one filesystem");
+  }
+  if (upper.st_ino == work.st_ino) return failure.set("upper", EINVAL, "upper and work are one directory");
+  return prepare_work(failure) && probe(failure);
+}
+
+// The subdirectory is the one that kernel overlayfs uses, and empties, as well.
+bool Upper::prepare_work(Failure& failure) {
+  int error = remove_tree(options_.work_fd, kWorkName);
+  if (error == ENOENT) error = 0;
+  if (error == 0 && mkdirat(options_.work_fd, kWorkName, 0700) != 0) error = errno;
+  if (error == 0) {
+    const int fd = at::open(options_.work_fd, kWorkName, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) error = -fd;
+    work_.reset(fd < 0 ? -1 : fd);
+  }
+  if (error == 0) {
+    if (mkdirat(options_.work_fd, kLinksName, 0700) != 0 && errno != EEXIST) error = errno;
+    const int fd = at::open(options_.work_fd, kLinksName, O_RDONLY | O_DIRECTORY);
+    if (fd < 0 && error == 0) error = -fd;
+    links_.reset(fd < 0 ? -1 : fd);
+  }
+  if (error == 0) return true;
+  return failure.set("upper", error,
+                     std::string("the work directory cannot be prepared: ") + strerror(error));
+}
+
+bool Upper::probe(Failure& failure) {
+  bool user = options_.user_xattr || geteuid() != 0;
+  const std::string name = temporary_name();
+  const UniqueFd file(openat(work(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return failure.set("upper", errno,
+                       std::string("the work directory cannot be written: ") + strerror(errno));
+  }
+  int error = 0;
+  const std::string probe_name = XattrNames(user).prefix + "probe";
+  if (fsetxattr(file.get(), probe_name.c_str(), "y", 1, 0) != 0) error = errno;
+  if (error == EPERM && !user) {
+    // Root of a user namespace may not use trusted attributes (xattr(7)).
+    user = true;
+    error = fsetxattr(file.get(), (XattrNames(user).prefix + "probe").c_str(), "y", 1, 0) == 0 ? 0 : errno;
+  }
+  names_ = std::make_unique<XattrNames>(user);
+  has_acl_ = getxattr("/proc/self/fd", "system.posix_acl_access", nullptr, 0) >= 0 ||
+             fgetxattr(file.get(), "system.posix_acl_access", nullptr, 0) >= 0 || errno == ENODATA;
+  // Another owner cannot be set: then all owners are kept beside.
+  overrides_ = geteuid() != 0;
+  unlinkat(work(), name.c_str(), 0);
+  if (error != 0) {
+    return failure.set(
+        "upper", error,
+        std::string("the upper's filesystem keeps no extended attributes of overlayfs: ") + strerror(error));
+  }
+  return true;
+}
+
+int Upper::stat(int dir, const char* name, struct stat& status) const {
+  if (const int error = at::stat(dir, name, status); error < 0) return -error;
+  if (!overrides_ || !(S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) return 0;
+  char value[128];
+  const ssize_t length = at::get_xattr(dir, name, kOverride, value, sizeof value - 1);
+  if (length <= 0) return 0;
+  value[length] = '\0';
+  // uid:gid:mode[:type], mode octal (containers/storage, pkg/idtools).
+  unsigned uid;
+  unsigned gid;
+  unsigned mode;
+  int end = 0;
+  if (sscanf(value, "%u:%u:%o%n", &uid, &gid, &mode, &end) < 3) return 0;
+  status.st_uid = uid;
+  status.st_gid = gid;
+  mode_t type = status.st_mode & S_IFMT;
+  const std::string_view rest(value + end);
+  unsigned major_number;
+  unsigned minor_number;
+  if (rest == ":pipe") {
+    type = S_IFIFO;
+  } else if (rest == ":socket") {
+    type = S_IFSOCK;
+  } else if (sscanf(value + end, ":block-%u-%u", &major_number, &minor_number) == 2) {
+    type = S_IFBLK;
+    status.st_rdev = makedev(major_number, minor_number);
+  } else if (sscanf(value + end, ":char-%u-%u", &major_number, &minor_number) == 2) {
+    type = S_IFCHR;
+    status.st_rdev = makedev(major_number, minor_number);
+  }
+  status.st_mode = type | (mode & 07777);
+  return 0;
+}
+
+int Upper::write_override(int dir, const char* name, const struct stat& status) const {
+  // Symbolic links carry no user attributes; their mode means nothing and their owner is this process's.
+  if (S_ISLNK(status.st_mode)) return 0;
+  char type[48] = "";
+  if (S_ISFIFO(status.st_mode)) {
+    snprintf(type, sizeof type, ":pipe");
+  } else if (S_ISSOCK(status.st_mode)) {
+    snprintf(type, sizeof type, ":socket");
+  } else if (S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode)) {
+    snprintf(type, sizeof type, ":%s-%u-%u", S_ISBLK(status.st_mode) ? "block" : "char",
+             major(status.st_rdev), minor(status.st_rdev));
+  } else {
+    snprintf(type, sizeof type, ":%s", S_ISDIR(status.st_mode) ? "dir" : "file");
+  }
+  char value[128];
+  const int length = snprintf(value, sizeof value, "%u:%u:%04o%s", status.st_uid, status.st_gid,
+                              status.st_mode & 07777, type);
+  return errno_of(at::set_xattr(dir, name, kOverride, value, static_cast<size_t>(length), 0));
+}
+
+int Upper::chown(int dir, const char* name, uid_t uid, gid_t gid) const {
+  if (!overrides_) return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+  struct stat status {};
+  if (const int error = stat(dir, name, status); error != 0) return error;
+  if (uid != static_cast<uid_t>(-1)) status.st_uid = uid;
+  if (gid != static_cast<gid_t>(-1)) status.st_gid = gid;
+  // As chown(2) does.
+  if (!S_ISDIR(status.st_mode)) {
+    status.st_mode &= ~static_cast<mode_t>(S_ISUID);
+    if ((status.st_mode & S_IXGRP) != 0) status.st_mode &= ~static_cast<mode_t>(S_ISGID);
+  }
+  return write_override(dir, name, status);
+}
+
+int Upper::chmod(int dir, const char* name, mode_t mode) const {
+  if (!overrides_) return errno_of(at::chmod(dir, name, mode & 07777));
+  struct stat status {};
+  if (const int error = stat(dir, name, status); error != 0) return error;
+  status.st_mode = (status.st_mode & S_IFMT) | (mode & 07777);
+  return write_override(dir, name, status);
+}
+
+std::string Upper::temporary_name() {
+  return "tmp-" + std::to_string(getpid()) + '-' + std::to_string(next_temporary_.fetch_add(1));
+}
+
+std::string Upper::orphan_name(uint64_t node) { return "orphan-" + std::to_string(node); }
+
+int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* target,
+                const fuse::Caller& caller, mode_t umask) const {
+  if (overrides_) {
+    struct stat parent {};
+    if (const int error = stat(dir, at::kSelf, parent); error != 0) return error;
+    struct stat status {};
+    status.st_mode = mode & ~umask;
+    status.st_uid = caller.uid;
+    status.st_gid = (parent.st_mode & S_ISGID) != 0 ? parent.st_gid : caller.gid;
+    if (S_ISDIR(mode) && (parent.st_mode & S_ISGID) != 0) status.st_mode |= S_ISGID;
+    status.st_rdev = rdev;
+    int result = 0;
+    if (S_ISDIR(mode)) {
+      result = mkdirat(dir, name, 0700);
+    } else if (S_ISLNK(mode)) {
+      return symlinkat(target, dir, name) == 0 ? 0 : errno;
+    } else {
+      result = mknodat(dir, name, S_IFREG | 0600, 0);
+    }
+    if (result != 0) return errno;
+    const int error = write_override(dir, name, status);
+    if (error != 0) unlinkat(dir, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+    return error;
+  }
+  act_as(caller.uid, caller.gid, umask);
+  int result = 0;
+  if (S_ISDIR(mode)) {
+    result = mkdirat(dir, name, mode & 07777);
+  } else if (S_ISLNK(mode)) {
+    result = symlinkat(target, dir, name);
+  } else {
+    result = mknodat(dir, name, mode, rdev);
+  }
+  const int error = result == 0 ? 0 : errno;
+  act_as_server();
+  return error;
+}
+
+int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const {
+  int result = 0;
+  if (S_ISDIR(attributes.mode)) {
+    result = mkdirat(work(), name, 0700);
+  } else if (S_ISLNK(attributes.mode)) {
+    result = symlinkat(target, work(), name);
+  } else if (overrides_) {
+    result = mknodat(work(), name, S_IFREG | 0600, 0);
+  } else {
+    result = mknodat(work(), name, (attributes.mode & S_IFMT) | 0600, attributes.rdev);
+  }
+  return result == 0 ? 0 : errno;
+}
+
+int Upper::set_attributes(int dir, const char* name, const ObjectAttributes& attributes) const {
+  if (overrides_) {
+    struct stat status {};
+    status.st_mode = attributes.mode;
+    status.st_uid = attributes.uid;
+    status.st_gid = attributes.gid;
+    status.st_rdev = attributes.rdev;
+    if (const int error = write_override(dir, name, status); error != 0) return error;
+  } else {
+    if (fchownat(dir, name, attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) return errno;
+    // After chown, which takes setuid bits away.
+    if (!S_ISLNK(attributes.mode)) {
+      if (const int error = at::chmod(dir, name, attributes.mode & 07777); error < 0) return -error;
+    }
+  }
+  const timespec times[2] = {attributes.atime, attributes.mtime};
+  return utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+}
+
+int Upper::make_whiteout(int dir, const char* name) {
+  // Links to one whiteout are cheaper than whiteouts; filesystems bound how many there may be.
+  for (int tries = 0; tries < 3 && device_whiteouts_; ++tries) {
+    if (!whiteout_ready_.load(std::memory_order_acquire)) {
+      if (mknodat(work(), kWhiteoutName, S_IFCHR | 0600, 0) != 0 && errno != EEXIST) {
+        if (errno != EPERM && errno != EINVAL) return errno;
+        device_whiteouts_ = false;
+        break;
+      }
+      whiteout_ready_.store(true, std::memory_order_release);
+    }
+    if (linkat(work(), kWhiteoutName, dir, name, 0) == 0) return 0;
+    if (errno == EMLINK || errno == ENOENT) {
+      const std::string full = temporary_name();
+      renameat(work(), kWhiteoutName, work(), full.c_str());
+      unlinkat(work(), full.c_str(), 0);
+      whiteout_ready_.store(false, std::memory_order_release);
+      continue;
+    }
+    if (errno != EEXIST) return errno;
+    const std::string temporary = temporary_name();
+    if (linkat(work(), kWhiteoutName, work(), temporary.c_str(), 0) != 0) continue;
+    const int error = renameat(work(), temporary.c_str(), dir, name) == 0 ? 0 : errno;
+    // rename(2) does nothing where both are links to one inode: it is a whiteout already.
+    unlinkat(work(), temporary.c_str(), 0);
+    return error;
+  }
+  if (device_whiteouts_) return EMLINK;
+  // A file with an attribute, in a directory that says that it has such (overlayfs.rst, "whiteouts and opaque
+  // directories").
+  const std::string temporary = temporary_name();
+  if (mknodat(work(), temporary.c_str(), S_IFREG | 0600, 0) != 0) return errno;
+  int error = errno_of(at::set_xattr(work(), temporary.c_str(), names().whiteout.c_str(), "y", 1, 0));
+  if (error == 0) {
+    Marks marks;
+    error = errno_of(read_marks(names(), dir, at::kSelf, marks));
+    if (error == 0 && !marks.opaque && !marks.xattr_whiteouts) {
+      error = errno_of(at::set_xattr(dir, at::kSelf, names().opaque.c_str(), "x", 1, 0));
+    }
+  }
+  if (error == 0 && renameat(work(), temporary.c_str(), dir, name) != 0) error = errno;
+  if (error != 0) unlinkat(work(), temporary.c_str(), 0);
+  return error;
+}
+
+bool Upper::is_whiteout(int dir, const char* name, const struct stat& status) const {
+  if (is_device_whiteout(status)) return true;
+  if (!may_be_xattr_whiteout(status)) return false;
+  return at::get_xattr(dir, name, names().whiteout.c_str(), nullptr, 0) >= 0;
+}
+
+int Upper::set_opaque(int dir, const char* name) const {
+  return errno_of(at::set_xattr(dir, name, names().opaque.c_str(), "y", 1, 0));
+}
+
+int Upper::sync(int fd, bool data_only) const {
+  if (options_.is_volatile) return 0;
+  return (data_only ? fdatasync(fd) : fsync(fd)) == 0 ? 0 : errno;
+}
+
+int Upper::remove_tree(int dir, const char* name) {
+  if (unlinkat(dir, name, 0) == 0) return 0;
+  if (errno != EISDIR && errno != EPERM) return errno;
+  const int fd = at::open(dir, name, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return -fd;
+  DIR* stream = fdopendir(fd);
+  if (stream == nullptr) {
+    const int error = errno;
+    close(fd);
+    return error;
+  }
+  int error = 0;
+  while (const dirent* entry = readdir(stream)) {
+    const std::string_view child = entry->d_name;
+    if (child == "." || child == "..") continue;
+    if (const int failed = remove_tree(fd, entry->d_name); failed != 0 && failed != ENOENT) error = failed;
+  }
+  closedir(stream);
+  if (unlinkat(dir, name, AT_REMOVEDIR) == 0) return 0;
+  return error != 0 ? error : errno;
+}
+
+}  // namespace lamina::overlay
