@@ -1,6 +1,16 @@
 /** `lamina-fuse -o lowerdir=..,upperdir=..,workdir=.. DIR`, and kernel overlayfs with every feature on: the two sides of a writable union. */
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +45,17 @@ export async function mountKernel(layers: Layers, dir: string, features = ALL_FE
 
 /** Returns when the union is mounted, as mount_program does. `options` start with a comma. */
 export async function mountDropIn(layers: Layers, dir: string, options = ''): Promise<void> {
-  await run(SERVER, ['-o', `${layerOptions(layers)}${options}`, dir]);
+  const log = openSync(`${layers.work}.log`, 'a+');
+  try {
+    const child = spawn(SERVER, ['-o', `${layerOptions(layers)}${options}`, dir], {
+      stdio: ['ignore', log, log],
+    });
+    const [status] = (await once(child, 'exit')) as [number | null];
+    if (status !== 0)
+      throw new Error(`lamina-fuse: ${status}: ${readFileSync(`${layers.work}.log`, 'utf8')}`);
+  } finally {
+    closeSync(log);
+  }
 }
 
 /** The server goes on writing what it knows when it is told to stop, and another may start once it has. */

@@ -32,6 +32,7 @@ EXTRA = {
 }
 KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'dir', stat.S_IFLNK: 'symlink', stat.S_IFCHR: 'char', stat.S_IFBLK: 'block',
          stat.S_IFIFO: 'fifo', stat.S_IFSOCK: 'socket'}
+STARTED_NS = time.time_ns() - 3600 * 10**9
 TICK_S = 0.005  # the kernel's coarse clock moves each 4 ms
 
 
@@ -75,7 +76,7 @@ class Opened:
     """A descriptor for the length of one call."""
 
     def __init__(self, path, flags):
-        self.fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)  # a FIFO would wait
 
     def __enter__(self):
         return self.fd
@@ -93,7 +94,9 @@ def fields(st, wanted):
         'nlink': lambda: st.st_nlink, 'uid': lambda: st.st_uid, 'gid': lambda: st.st_gid, 'size': lambda: st.st_size,
         'dev': lambda: st.st_dev, 'rdev': lambda: '%d:%d' % (os.major(st.st_rdev), os.minor(st.st_rdev)),
         'mtime': lambda: st.st_mtime_ns, 'ctime': lambda: st.st_ctime_ns, 'atime': lambda: st.st_atime_ns,
-        'blocks': lambda: st.st_blocks, 'allocated': lambda: st.st_blocks * 512,
+        'age': lambda: 'now' if st.st_mtime_ns > STARTED_NS else st.st_mtime_ns,
+        'links': lambda: '-' if stat.S_ISDIR(mode) else st.st_nlink,
+        'length': lambda: st.st_size if stat.S_ISREG(mode) else '-', 'blocks': lambda: st.st_blocks, 'allocated': lambda: st.st_blocks * 512,
     }
     return [table[name.decode()]() for name in wanted]
 
@@ -285,7 +288,7 @@ def call_remove(path):
 
 def call_remove_tree(path):
     if stat.S_ISDIR(os.lstat(path).st_mode):
-        for name in os.listdir(path):
+        for name in sorted(os.listdir(path)):
             call_remove_tree(os.path.join(path, name))
     call_remove(path)
 
