@@ -91,11 +91,14 @@ describe.skipIf(!capable)('a writable union', () => {
       }
 
       test('what was written is there after a remount, with the same inode numbers', async () => {
-        const before = await dumpDirectory(mounted.dir);
+        const before = (await dumpDirectory(mounted.dir)).split('\n');
         const inodes = await mounted.inodes();
         await mounted.remount();
-        expect(await dumpDirectory(mounted.dir)).toBe(before);
-        expect(await mounted.inodes()).toEqual(inodes);
+        const after = (await dumpDirectory(mounted.dir)).split('\n');
+        expect(after.filter((line, index) => line !== before[index]).slice(0, 20)).toEqual([]);
+        expect(after.length).toBe(before.length);
+        const changed = Object.entries(await mounted.inodes()).filter(([path, ino]) => inodes[path] !== ino);
+        expect(changed.slice(0, 20)).toEqual([]);
       });
     });
   });

@@ -224,6 +224,7 @@ def step(sides, number, line):
         for side in sides:
             before = side.inodes()
             side.unmount()
+            side.wait_for_end()
             side.mount()
             after = side.inodes()
             if before != after:
