@@ -21,6 +21,10 @@ class Filesystem {
  public:
   virtual ~Filesystem() = default;
 
+  // True for a request that may take much longer than a round trip: it is then answered by another thread,
+  // and what comes after it does not wait.
+  virtual bool may_block(const Request&) { return false; }
+
   virtual int lookup(uint64_t parent, std::string_view name, Reply& reply) = 0;
   // The kernel drops `count` of the references that LOOKUP and its like gave it.
   virtual void forget(uint64_t /*node*/, uint64_t /*count*/) {}

@@ -81,6 +81,29 @@ int Union::read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& repl
   return 0;
 }
 
+// What waits for a disk, or copies much.
+bool Union::may_block(const fuse::Request& request) {
+  switch (request.opcode) {
+    case fuse::kFsync:
+    case fuse::kFsyncdir:
+    case fuse::kFallocate:
+    case fuse::kCopyFileRange:
+      return true;
+    case fuse::kWrite:
+    case fuse::kSetattr: {
+      // The first write to a large lower file.
+      constexpr off_t kLarge = 1 << 20;
+      const NodeRecord* record = table_.find(request.nodeid);
+      if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
+      struct stat status {};
+      return lower_status(lower_of(request.nodeid), status) == 0 && S_ISREG(status.st_mode) &&
+             status.st_size > kLarge;
+    }
+    default:
+      return false;
+  }
+}
+
 // Setuid and setgid go when somebody writes who may not keep them (kernel: fs/inode.c, should_remove_suid).
 int Union::strip_privileges(NodeRecord& record) {
   return with_object(record, [&](const At& at, const struct stat& status) {

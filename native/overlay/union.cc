@@ -104,6 +104,10 @@ bool Union::start() {
   return true;
 }
 
+void Union::stop() const {
+  if (has_upper_) upper_.tidy();
+}
+
 uint64_t Union::ino_of(const struct stat& status) {
   size_t place = 0;
   {

@@ -45,10 +45,14 @@ class Union final : public fuse::Filesystem {
   // In each server, before it answers.
   bool start();
 
+  // When the mount has ended.
+  void stop() const;
+
   [[nodiscard]] bool writable() const { return has_upper_; }
   [[nodiscard]] bool wants_acl() const { return acl_; }
   [[nodiscard]] uint32_t used_slots() const { return table_.used_slots(); }
 
+  bool may_block(const fuse::Request& request) override;
   int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
   void forget(uint64_t node, uint64_t count) override;
   int getattr(uint64_t node, fuse::Reply& reply) override;

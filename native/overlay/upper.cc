@@ -78,6 +78,8 @@ bool Upper::prepare_work(Failure& failure) {
                      std::string("the work directory cannot be prepared: ") + strerror(error));
 }
 
+void Upper::tidy() const { unlinkat(work(), kWhiteoutName, 0); }
+
 bool Upper::probe(Failure& failure) {
   bool user = options_.user_xattr || geteuid() != 0;
   const std::string name = temporary_name();

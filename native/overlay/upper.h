@@ -40,6 +40,9 @@ class Upper {
   // directory. The descriptors must stay open as long as the Upper.
   bool open(const UpperOptions& options, Failure& failure);
 
+  // At the end of the mount: takes what it kept for itself out of the work directory.
+  void tidy() const;
+
   [[nodiscard]] int root() const { return options_.upper_fd; }
   [[nodiscard]] int work() const { return work_.get(); }
   // Copied-up files some of whose names are still only in a lower layer, by the number of the lower file.
