@@ -35,25 +35,31 @@ int Union::data_file(uint64_t node, bool writable, FileRef& file) {
     files_->put(node, file);
     return 0;
   }
-  return with_object(*record, [&](const At& at, const struct stat& status) {
-    if (S_ISDIR(status.st_mode)) return EISDIR;
-    if (!S_ISREG(status.st_mode)) return EINVAL;
+  for (int tries = 0; tries < kMaxMoves; ++tries) {
+    At at;
+    if (const int error = locate(*record, at); error != 0) return error;
     int fd = at::open(at.fd(), at.c_str(), O_RDWR | O_NOATIME | O_NONBLOCK);
+    // Only the owner may leave the access time alone.
     if (fd == -EPERM) fd = at::open(at.fd(), at.c_str(), O_RDWR | O_NONBLOCK);
-    bool can_write = fd >= 0;
-    if (fd < 0 && !writable) {
-      fd = at::open(at.fd(), at.c_str(), O_RDONLY | O_NONBLOCK);
-      can_write = false;
+    const bool can_write = fd >= 0;
+    if (fd == -EISDIR) return EISDIR;
+    if (fd < 0 && fd != -ENOENT && !writable) fd = at::open(at.fd(), at.c_str(), O_RDONLY | O_NONBLOCK);
+    if (fd < 0 && fd != -ENOENT) return -fd;
+    if (fd >= 0) {
+      auto opened = std::make_shared<OpenFile>(OpenFile{UniqueFd(fd), can_write});
+      struct stat status {};
+      if (fstat(fd, &status) != 0) return errno;
+      // A rename may be under way; then the name leads to another file.
+      if (status.st_ino == record->object.load(std::memory_order_acquire)) {
+        if (!S_ISREG(status.st_mode)) return EINVAL;
+        files_->put(node, opened);
+        file = std::move(opened);
+        return 0;
+      }
     }
-    if (fd < 0) return -fd;
-    auto opened = std::make_shared<OpenFile>(OpenFile{UniqueFd(fd), can_write});
-    struct stat now {};
-    if (fstat(fd, &now) != 0) return errno;
-    if (now.st_ino != record->object.load(std::memory_order_acquire)) return ESTALE;
-    files_->put(node, opened);
-    file = std::move(opened);
-    return 0;
-  });
+    sched_yield();
+  }
+  return ESTALE;
 }
 
 int Union::read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& reply) {

@@ -13,9 +13,6 @@ namespace lamina::overlay {
 
 namespace {
 
-// How often a node is looked for again while something moves it.
-constexpr int kMaxMoves = 1000;
-
 std::string joined(const std::string& directory, std::string_view name) {
   if (directory.empty() || directory == at::kSelf) return std::string(name);
   std::string path;

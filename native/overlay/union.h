@@ -176,7 +176,7 @@ class Union final : public fuse::Filesystem {
   // create.cc
   using Maker = std::function<int(int dir, const char* name)>;
   int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-             const Maker& maker, fuse::Reply& reply);
+             const Maker& maker, fuse::Reply& reply, UniqueFd* opened = nullptr);
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
@@ -206,9 +206,15 @@ class Union final : public fuse::Filesystem {
 
   // data.cc
   int data_file(uint64_t node, bool writable, FileRef& file);
+  int change(const At& at, const fuse::SetattrIn& in);
+  uid_t on_disk_uid(const fuse::SetattrIn& in) const;
+  gid_t on_disk_gid(const fuse::SetattrIn& in) const;
+  int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
   int strip_privileges(NodeRecord& record);
 
+  // How often a node is looked for again while something moves it.
+  static constexpr int kMaxMoves = 1000;
   static constexpr size_t kCopyLocks = 64;
   static constexpr size_t kLowerShards = 16;
   struct LowerShard {
