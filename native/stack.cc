@@ -260,6 +260,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   command.serve.mount.noatime = true;
   command.serve.mount.allow_other = root;
   command.serve.mount.fsname = "lamina";
+  command.serve.layers.file_whiteouts = true;
   if (!parse_command(is_helper, arguments, command) || !open_layers(command)) return 1;
   char resolved[PATH_MAX];
   if (realpath(command.operands[0].c_str(), resolved) == nullptr) {

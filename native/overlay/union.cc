@@ -56,7 +56,10 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
     // The device gets its place.
     static_cast<void>(ino_of(status));
   }
-  for (uint32_t layer = 0; layer < options.lower_fds.size(); ++layer) roots.push_back({layer, at::kSelf});
+  for (uint32_t layer = 0; layer < options.lower_fds.size(); ++layer) {
+    roots.push_back({layer, at::kSelf});
+    if (is_opaque_by_file(options.lower_fds[layer], at::kSelf)) break;
+  }
   if (!roots.empty()) root_lower_.layers = std::make_shared<const std::vector<LayerPath>>(std::move(roots));
 
   const uint32_t toc_count = image_ != nullptr ? image_->toc().inode_count() : 1;
