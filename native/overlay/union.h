@@ -31,6 +31,9 @@ struct UnionOptions {
   // Read-only directories, top to bottom, as the kernel's lowerdir lists them.
   std::vector<int> lower_fds;
   bool acl = true;
+  // The layers' whiteouts may also be files named `.wh.NAME` and `.wh..wh..opq` (image-spec, layer.md): so
+  // containers/storage lays layers out for a mount program.
+  bool file_whiteouts = false;
   OwnerMap owners;
 };
 
@@ -138,6 +141,12 @@ class Union final : public fuse::Filesystem {
   int find_child(uint64_t parent, std::string_view name, Found& found);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
+  [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
+  [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
+  [[nodiscard]] bool is_file_whiteout(std::string_view name) const {
+    return options_.file_whiteouts && name.starts_with(kFileWhiteout);
+  }
   void find_redirect(const Lower& dir, std::string_view redirect, Found& found) const;
   Lower lower_of(uint64_t node);
   Lower derive_lower(const NodeRecord& record);
@@ -215,6 +224,7 @@ class Union final : public fuse::Filesystem {
 
   // How often a node is looked for again while something moves it.
   static constexpr int kMaxMoves = 1000;
+  static constexpr std::string_view kFileWhiteout = ".wh.";
   static constexpr size_t kCopyLocks = 64;
   static constexpr size_t kLowerShards = 16;
   struct LowerShard {
