@@ -116,6 +116,10 @@ bool parse_option(const std::string& option, StackCommand& command) {
     if (!parse_id(value, command.serve.threads) || command.serve.threads < 1 || command.serve.threads > 256) {
       return fail("threads is not a number from 1 to 256: " + value);
     }
+  } else if (name == "stats") {
+    // Counters for whoever watches the mount (sys/stats.h).
+    command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
   } else if (name == "no_uring") {
     command.serve.uring = false;
   } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&
