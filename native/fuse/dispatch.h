@@ -52,8 +52,8 @@ class Filesystem {
     return EROFS;
   }
   virtual int write(uint64_t, const WriteIn&, std::span<const uint8_t>, Reply&) { return EROFS; }
-  virtual int fallocate(uint64_t, const FallocateIn&) { return EROFS; }
-  virtual int copy_file_range(uint64_t, const CopyFileRangeIn&, Reply&) { return EROFS; }
+  virtual int fallocate(uint64_t, const FallocateIn&, const Caller&) { return EROFS; }
+  virtual int copy_file_range(uint64_t, const CopyFileRangeIn&, const Caller&, Reply&) { return EROFS; }
   // Nothing was ever written to what cannot be written.
   virtual int fsync(uint64_t, bool /*data_only*/, bool /*directory*/) { return 0; }
   virtual int setxattr(uint64_t, std::string_view, std::span<const uint8_t>, const SetxattrIn&,

@@ -84,8 +84,9 @@ class Union final : public fuse::Filesystem {
              uint32_t flags, const fuse::Caller& caller) override;
   int write(uint64_t node, const fuse::WriteIn& in, std::span<const uint8_t> data,
             fuse::Reply& reply) override;
-  int fallocate(uint64_t node, const fuse::FallocateIn& in) override;
-  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) override;
+  int fallocate(uint64_t node, const fuse::FallocateIn& in, const fuse::Caller& caller) override;
+  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, const fuse::Caller& caller,
+                      fuse::Reply& reply) override;
   int fsync(uint64_t node, bool data_only, bool directory) override;
   int setxattr(uint64_t node, std::string_view name, std::span<const uint8_t> value,
                const fuse::SetxattrIn& in, const fuse::Caller& caller) override;
@@ -221,6 +222,7 @@ class Union final : public fuse::Filesystem {
   int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
   int strip_privileges(NodeRecord& record);
+  int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
   // How often a node is looked for again while something moves it.
   static constexpr int kMaxMoves = 1000;
