@@ -130,7 +130,10 @@ class Side:
         return run_line(self.script, line, self.open)
 
     def dump(self):
-        text = dump_directory(os.fsencode(self.dir), skip_vanished=self.kind == 'kernel')
+        try:
+            text = dump_directory(os.fsencode(self.dir), skip_vanished=self.kind == 'kernel')
+        except OSError as error:
+            raise Difference('%s cannot be dumped: %s' % (self.kind, error)) from None
         os.chdir('/')
         return TIME.sub(lambda m: ' now ' if int(m[1]) * 10**9 > STARTED_NS else m[0], text)
 
