@@ -2,12 +2,12 @@
 // whiteout where a lower layer has it. Files may be open without the server knowing, because the kernel does
 // not send OPEN: the object of a file's last name is kept in the work directory until the kernel forgets the
 // node.
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "overlay/entries.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 
@@ -92,25 +92,16 @@ int Union::check_empty(uint64_t node) {
 int Union::clear_whiteouts(int dir) {
   const int fd = at::open(dir, at::kSelf, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -fd;
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
   int error = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
+  const int failed = for_each_entry(fd, [&](const char* child, uint8_t, int open) {
     struct stat status {};
-    if (upper_.stat(fd, entry->d_name, status) != 0 || !upper_.is_whiteout(fd, entry->d_name, status)) {
+    if (upper_.stat(open, child, status) != 0 || !upper_.is_whiteout(open, child, status)) {
       error = ENOTEMPTY;
-      break;
+    } else if (unlinkat(open, child, 0) != 0) {
+      error = errno;
     }
-    if (unlinkat(fd, entry->d_name, 0) != 0) error = errno;
-  }
-  closedir(stream);
-  return error;
+  });
+  return failed != 0 ? failed : error;
 }
 
 int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& caller) {

@@ -2,7 +2,6 @@
 // place by one call: after a crash the upper holds whole objects only, and the work directory is emptied.
 #include "overlay/upper.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
@@ -15,6 +14,7 @@
 #include <cstring>
 #include <memory>
 
+#include "overlay/entries.h"
 #include "sys/at.h"
 #include "sys/credentials.h"
 
@@ -331,19 +331,11 @@ int Upper::remove_tree(int dir, const char* name) {
   if (errno != EISDIR && errno != EPERM) return errno;
   const int fd = at::open(dir, name, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -fd;
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
   int error = 0;
-  while (const dirent* entry = readdir(stream)) {
-    const std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
-    if (const int failed = remove_tree(fd, entry->d_name); failed != 0 && failed != ENOENT) error = failed;
-  }
-  closedir(stream);
+  const int unread = for_each_entry(fd, [&](const char* child, uint8_t, int open) {
+    if (const int failed = remove_tree(open, child); failed != 0 && failed != ENOENT) error = failed;
+  });
+  if (error == 0) error = unread;
   if (unlinkat(dir, name, AT_REMOVEDIR) == 0) return 0;
   return error != 0 ? error : errno;
 }
