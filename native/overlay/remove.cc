@@ -13,6 +13,12 @@
 
 namespace lamina::overlay {
 
+// Whether a file that lies below has more names than one.
+bool Union::has_other_names(const Found& found) const {
+  if (found.in_upper || S_ISDIR(found.type)) return false;
+  return found.lower.has_layers() ? found.status.st_nlink > 1 : more_homes_.contains(found.lower.toc);
+}
+
 bool Union::lower_has(uint64_t parent, std::string_view name) {
   Found below;
   find_lower(lower_of(parent), name, below);
@@ -27,8 +33,8 @@ int Union::unlink(uint64_t parent, std::string_view name, const fuse::Caller& ca
   if (S_ISDIR(found.type)) return EISDIR;
   const uint64_t node = table_.node_of_ino(ino_of_found(found));
   // All names of a lower file are copied up before one of them goes, so that the others keep the right count.
-  if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
-    if (const int error = copy_up(found.lower.toc, Copy::kAttributes); error != 0) return error;
+  if (has_other_names(found)) {
+    if (const int error = copy_up(node, Copy::kAttributes); error != 0) return error;
     if (const int error = find_child(parent, name, found); error != 0) return error;
   }
   FileRef dir;

@@ -196,6 +196,7 @@ class Union final : public fuse::Filesystem {
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
+  bool has_other_names(const Found& found) const;
   bool lower_has(uint64_t parent, std::string_view name);
 
   // rename.cc

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 
 #include "overlay/entries.h"
@@ -21,6 +22,10 @@
 namespace lamina::overlay {
 
 namespace {
+
+// Two seconds.
+constexpr int kLockTries = 200;
+constexpr long kLockPauseNs = 10 * 1000 * 1000;
 
 constexpr const char* kWorkName = "work";
 // Beside it, so that it is not emptied.
@@ -34,7 +39,14 @@ int errno_of(int result) { return result < 0 ? -result : 0; }
 
 bool Upper::open(const UpperOptions& options, Failure& failure) {
   options_ = options;
-  if (flock(options.work_fd, LOCK_EX | LOCK_NB) != 0) {
+  // The server of a mount that has just ended holds it for a moment longer.
+  int tries = kLockTries;
+  while (flock(options.work_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK && --tries > 0) {
+      const timespec pause{0, kLockPauseNs};
+      nanosleep(&pause, nullptr);
+      continue;
+    }
     if (errno == EWOULDBLOCK) {
       return failure.set("upper", EBUSY, "the upper directory is in use by another mount");
     }
@@ -231,6 +243,22 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
   const int error = result >= 0 ? 0 : errno;
   act_as_server();
   return error;
+}
+
+int Upper::make_unnamed(int dir, const char* name, mode_t mode, const fuse::Caller& caller,
+                        mode_t umask) const {
+  if (overrides_) return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
+  act_as(caller.uid, caller.gid, umask);
+  const UniqueFd file(openat(dir, at::kSelf, O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
+  const int error = errno;
+  act_as_server();
+  if (!file.valid()) {
+    if (error != EOPNOTSUPP && error != EISDIR) return error;
+    return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
+  }
+  char path[40];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
+  return linkat(AT_FDCWD, path, work(), name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 
 int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const {
