@@ -99,6 +99,8 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     const writable = container === undefined ? undefined : containerLayer(store, container);
     let mounted: Mounted;
     try {
+      // A server whose mount has just gone may still hold the container.
+      if (container !== undefined) (await store.holdSoon(container))?.release();
       mounted = await mountOpened(image, directory, options, driver, warn, writable);
     } catch (error) {
       if (created !== undefined) await store.remove(created);

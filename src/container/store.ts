@@ -8,6 +8,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, writeFileSync } 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
+import { MountTable } from '../mount/table.js';
 import { defaultRoot } from '../store/cache.js';
 import { takeLock, tryLockDirectory } from './flock.js';
 import { checkName, randomName } from './names.js';
@@ -19,6 +20,10 @@ export const WORK = 'work';
 const RECORD = 'container.json';
 const TEMPORARY = '.tmp-';
 const LOCK = '.lock';
+
+/** How long a server may take to end after its mount. */
+const ENDING_MS = 5_000;
+const RETRY_MS = 50;
 
 export type NewContainer = Omit<ContainerRecord, 'version' | 'id' | 'name' | 'createdAt'>;
 
@@ -140,7 +145,7 @@ export class ContainerStore {
   async remove(record: ContainerRecord): Promise<void> {
     const gone = await this.#locked(async () => {
       // Held until the directory has lost its name, so that nobody mounts it in between.
-      const held = await this.tryHold(record);
+      const held = await this.holdSoon(record);
       if (held === undefined)
         throw new LaminaError(
           'EINUSE',
@@ -165,6 +170,15 @@ export class ContainerStore {
   /** Keeps a container from being mounted; undefined when it is. The server of a mount holds the same lock. */
   async tryHold(record: ContainerRecord): Promise<{ release(): void } | undefined> {
     return tryLockDirectory(this.workOf(record));
+  }
+
+  /** As `tryHold`, but waits for a server that has nothing mounted any more and is about to end. */
+  async holdSoon(record: ContainerRecord): Promise<{ release(): void } | undefined> {
+    for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
+      const held = await this.tryHold(record);
+      if (held !== undefined || waitedMs >= ENDING_MS || (await isShown(record))) return held;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
   }
 
   async isMounted(record: ContainerRecord): Promise<boolean> {
@@ -221,6 +235,12 @@ export class ContainerStore {
         await rm(path.join(this.directory, name), { recursive: true, force: true });
     }
   }
+}
+
+/** Whether a mount of it can be seen. */
+async function isShown({ id }: ContainerRecord): Promise<boolean> {
+  const mounts = await new MountTable().list();
+  return mounts.some(({ record, state }) => record.container === id && state === 'live');
 }
 
 function freeName(existing: readonly ContainerRecord[]): string {

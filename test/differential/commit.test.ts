@@ -66,9 +66,9 @@ describe.skipIf(!capable)('what a container changed', () => {
         await laminaOk(['umount', dir], root);
         expect(mounted).toBe(committed);
       }
-      // Nothing is wrong with what the kernel writes; it keeps a whiteout to link to in its work directory.
+      // Nothing is wrong with what the kernel writes.
       await container.unmount();
-      expect((await lamina(['container', 'check', name], root)).stdout).toMatch(/^(work\/work\/#.*\n)?$/);
+      expect((await lamina(['container', 'check', name], root)).stdout).toBe('');
     } finally {
       await container.unmount().catch(() => {});
       for (const place of [base, directory]) rmSync(place, { recursive: true, force: true });
@@ -83,10 +83,8 @@ describe.skipIf(!capable)('what a container changed', () => {
 async function packedStack(scratch: Scratch, stack: Stack): Promise<{ packed: Stack; directory: string }> {
   const directory = join(scratch.directory('flat'), 'root');
   const archive = `${directory}.tar`;
-  await unpackFlat(
-    stack.map((layer) => layer.filter(({ kind }) => kind !== 'socket')),
-    directory,
-  );
+  await unpackFlat(stack, directory);
+  await run('find', [directory, '-type', 's', '-delete']);
   const options = ['--format=posix', '--numeric-owner', '--xattrs', '--xattrs-include=*', '--sort=name'];
   await run('tar', [
     '-c',
@@ -100,14 +98,7 @@ async function packedStack(scratch: Scratch, stack: Stack): Promise<{ packed: St
   ]);
   const bytes = readFileSync(archive);
   rmSync(archive);
-  // Without the zeros at its end, which rawTar puts there.
-  return { packed: [[raw(bytes.subarray(0, lastEntryEnd(bytes)))]], directory };
-}
-
-function lastEntryEnd(tar: Buffer): number {
-  let end = tar.length;
-  while (end > 0 && tar.subarray(end - 512, end).every((byte) => byte === 0)) end -= 512;
-  return end;
+  return { packed: [[raw(bytes)]], directory };
 }
 
 /** Go's archive/tar, and so umoci and docker, take an empty PAX value as none: they lose such attributes. */

@@ -27,6 +27,8 @@ describe.skipIf(!capable)('containers', () => {
   let image: string;
   beforeAll(() => {
     scratch = new Scratch('containers');
+    // A table of mounts of its own, so that no other test's are in it.
+    process.env['LAMINA_RUN'] = scratch.directory('run');
     layout = join(scratch.directory('image'), 'layout');
     ociLayout(STACK, layout);
     image = `oci:${layout}`;
