@@ -100,7 +100,7 @@ export class ContainerStore {
   async get(reference: string): Promise<ContainerRecord> {
     const found = await this.find(reference);
     if (found !== undefined) return found;
-    throw new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+    throw noSuch(reference);
   }
 
   /** As `get`; undefined when there is none. Raises ENOCONTAINER when several IDs begin so. */
@@ -143,28 +143,32 @@ export class ContainerStore {
 
   /** Raises EINUSE when it is mounted. */
   async remove(record: ContainerRecord): Promise<void> {
-    const gone = await this.#locked(async () => {
-      // Held until the directory has lost its name, so that nobody mounts it in between.
-      const held = await this.holdSoon(record);
-      if (held === undefined)
-        throw new LaminaError(
-          'EINUSE',
-          `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
-        );
-      const temporary = this.#temporary();
-      try {
-        await rename(path.join(this.directory, record.id), temporary);
-        syncDirectory(this.directory);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-          throw new LaminaError('ENOCONTAINER', `No such container: ${record.name}`);
-        throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
-      } finally {
-        held.release();
-      }
-      return temporary;
+    // Held until all is gone, so that nobody mounts it in between.
+    const held = await this.holdSoon(record).catch((error: unknown) => {
+      if (error instanceof LaminaError && error.code === 'ENOENT') throw noSuch(record.name);
+      throw error;
     });
-    await rm(gone, { recursive: true, force: true });
+    if (held === undefined)
+      throw new LaminaError(
+        'EINUSE',
+        `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
+      );
+    try {
+      const gone = await this.#locked(async () => {
+        const temporary = this.#temporary();
+        try {
+          await rename(path.join(this.directory, record.id), temporary);
+          syncDirectory(this.directory);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw noSuch(record.name);
+          throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
+        }
+        return temporary;
+      });
+      await rm(gone, { recursive: true, force: true });
+    } finally {
+      held.release();
+    }
   }
 
   /** Keeps a container from being mounted; undefined when it is. The server of a mount holds the same lock. */
@@ -235,6 +239,10 @@ export class ContainerStore {
         await rm(path.join(this.directory, name), { recursive: true, force: true });
     }
   }
+}
+
+function noSuch(reference: string): LaminaError {
+  return new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
 }
 
 /** Whether a mount of it can be seen. */

@@ -16,6 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { dumpDirectory } from '../helpers/dump-directory.js';
 import { MAIN } from '../helpers/fs-image.js';
@@ -253,6 +254,8 @@ describe.skipIf(!capable)('lamina cp', () => {
         rawEntry({ name: 'up/lamina-escape', typeflag: '0' }, Buffer.from('t')),
       ]);
       expect(withInput(tar, 'cp', '-', 'web:/tmp')).toEqual({ status: 0, stderr: '' });
+      expect(withInput(gzipSync(tar), 'cp', '-', 'web:/tmp')).toEqual({ status: 0, stderr: '' });
+      expect(withInput(gzipSync(tar).subarray(0, 150), 'cp', '-', 'web:/tmp').stderr).toContain('[EBADTAR]');
       expect((await ok('diff', 'web')).trim().split('\n')).toEqual([
         'C /etc',
         'A /etc/through',

@@ -9,7 +9,7 @@ import { MAIN } from '../helpers/fs-image.js';
 import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch } from '../helpers/overlay.js';
 import { needs, requirement } from '../helpers/require.js';
-import { dir, file, ociLayout, symlink } from '../helpers/stack.js';
+import { dir, dockerArchive, file, ociLayout, symlink } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 const STACK: Stack = [
@@ -18,7 +18,8 @@ const STACK: Stack = [
 ];
 
 const built = requirement('the built command (npm run build)', isLaminaBuilt('native'));
-const capable = built && needs('root', 'kernel overlayfs', 'command python3');
+const capable =
+  built && needs('root', 'kernel overlayfs', 'command python3', 'command skopeo', 'command zstd');
 
 describe.skipIf(!capable)('containers', () => {
   let scratch: Scratch;
@@ -160,6 +161,33 @@ describe.skipIf(!capable)('containers', () => {
     expect(existsSync(join(own, 'x'))).toBe(false);
   });
 
+  test.each(['gzip', 'zstd', 'docker-archive', 'gzipped docker-archive'])(
+    'an image as %s is committed',
+    async (form) => {
+      const own = scratch.directory('form');
+      let base = `oci:${own}/layout`;
+      if (form === 'gzip' || form === 'zstd') ociLayout(STACK, join(own, 'layout'), { compression: form });
+      else {
+        dockerArchive(STACK, join(own, 'image.tar'));
+        base = join(own, 'image.tar');
+        if (form.startsWith('gzipped')) execFileSync('gzip', [base]);
+        if (form.startsWith('gzipped')) base += '.gz';
+      }
+      await ok('create', '--name', 'web', base);
+      const upper = join(root, 'containers', (await ok('ps', '-aq', '--no-trunc')).trim(), 'upper');
+      mkdirSync(join(upper, 'etc'), { mode: 0o755 });
+      writeFileSync(join(upper, 'etc/new'), 'new');
+      for (const target of [`oci:${own}/out:x`, `docker-archive:${own}/out.tar:x`]) {
+        await ok('commit', 'web', target);
+        expect(await ok('fs', 'cat', target, '/etc/new', '/etc/gone')).toBe('newgone');
+      }
+      const raw = execFileSync('skopeo', ['inspect', '--raw', `oci:${own}/out:x`], { encoding: 'utf8' });
+      const { layers } = JSON.parse(raw) as { layers: { mediaType: string }[] };
+      const suffix = form === 'gzip' || form === 'zstd' ? `+${form}` : '';
+      expect(layers.map(({ mediaType }) => mediaType.replace(/.*\.tar/, ''))).toEqual([suffix, suffix, '']);
+    },
+  );
+
   describe('commit', () => {
     let container: KernelContainer;
     const inContainer = (...args: string[]): Promise<string> => laminaOk(args, container.root);
@@ -260,7 +288,7 @@ describe.skipIf(!capable)('containers', () => {
         expect(
           (await lamina(['commit', container.name, `${form}:${target}`], container.root)).stderr,
         ).toContain('[EEXIST]');
-        if (needs('command skopeo')) {
+        {
           const inspected = execFileSync('skopeo', [
             'inspect',
             `${form}:${target}${form === 'oci-archive' ? ':x' : ''}`,
