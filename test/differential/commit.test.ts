@@ -1,6 +1,7 @@
 /**
- * Random changes made through kernel overlayfs to random images, committed by the built command: the upper read as a tree, the
- * committed image, what umoci unpacks of it and, now and then, a mount of it, all against what the kernel shows, by canonical dumps.
+ * Random changes made to random images through kernel overlayfs, and through our own mount, committed by the built command: the
+ * upper read as a tree, the committed image, what umoci unpacks of it and, now and then, a mount of it, all against what the
+ * kernel shows, by canonical dumps.
  * LAMINA_COMMIT_COUNT: how many; LAMINA_COMMIT_SEED: the first seed.
  */
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ import { unpackFlat } from '../helpers/unpack.js';
 import { randomStack } from './random-stack.js';
 
 const run = promisify(execFile);
-const COUNT = Number(process.env['LAMINA_COMMIT_COUNT'] ?? 40);
+const COUNT = Number(process.env['LAMINA_COMMIT_COUNT'] ?? 20);
 const FIRST_SEED = Number(process.env['LAMINA_COMMIT_SEED'] ?? 1);
 const CHANGES = 60;
 const MOUNT_EVERY = 10;
@@ -33,15 +34,31 @@ const mountable = capable && needs('/dev/fuse');
 describe.skipIf(!capable)('what a container changed', () => {
   let scratch: Scratch;
   beforeAll(() => void (scratch = new Scratch('commit')));
+  beforeAll(() => void (process.env['LAMINA_RUN'] = scratch.directory('run')));
   afterAll(() => scratch.close());
 
   const seeds = Array.from({ length: COUNT }, (_, index) => FIRST_SEED + index);
-  test.each(seeds)('seed %i', async (seed) => {
+  const cases = seeds.flatMap((seed) => [
+    ['the kernel', seed] as const,
+    ...(mountable ? [['lamina', seed] as const] : []),
+  ]);
+  test.each(cases)('by %s, seed %i', async (writer, seed) => {
     const { packed, directory } = await packedStack(scratch, randomStack(seed));
     const container = await kernelContainer(scratch, packed, directory);
     const { root, base, merged, name } = container;
     try {
-      await python('../differential/random_changes.py', [merged, String(seed), String(CHANGES)]);
+      const change = (): Promise<string> =>
+        python('../differential/random_changes.py', [merged, String(seed), String(CHANGES)]);
+      if (writer === 'the kernel') await change();
+      else {
+        await container.unmount();
+        await laminaOk(['mount', '-o', 'dev,suid', name, merged], root);
+        await change();
+        const own = await dumpDirectory(merged, { nlink: false });
+        await laminaOk(['umount', merged], root);
+        await container.mount();
+        expect(own).toBe(await dumpDirectory(merged, { nlink: false, skipVanished: true }));
+      }
       const shown = await dumpDirectory(merged, { nlink: false, skipVanished: true });
 
       const exported = join(base, 'export.tar');
@@ -66,7 +83,7 @@ describe.skipIf(!capable)('what a container changed', () => {
         await laminaOk(['umount', dir], root);
         expect(mounted).toBe(committed);
       }
-      // Nothing is wrong with what the kernel writes.
+      // Nothing is wrong with what was written.
       await container.unmount();
       expect((await lamina(['container', 'check', name], root)).stdout).toBe('');
     } finally {

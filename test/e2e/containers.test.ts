@@ -1,6 +1,16 @@
 /** The container commands through the built program: docker's words, what two processes do at once, and what a killed one leaves. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { kernelContainer } from '../helpers/container.js';
@@ -187,6 +197,52 @@ describe.skipIf(!capable)('containers', () => {
       expect(layers.map(({ mediaType }) => mediaType.replace(/.*\.tar/, ''))).toEqual([suffix, suffix, '']);
     },
   );
+
+  test('without root: attributes for everybody, owners beside', async () => {
+    if (!needs('command fusermount3', 'command setpriv', '/dev/fuse')) return;
+    if (!requirement('/dev/fuse open to every user', (statSync('/dev/fuse').mode & 0o006) === 0o006)) return;
+    const home = scratch.directory('user');
+    chmodSync(scratch.path, 0o755);
+    const owned = STACK.map((layer) => layer.map((entry) => ({ ...entry, uid: 65534, gid: 65534 })));
+    ociLayout([...owned, [file('theirs', 'x')]], join(home, 'image'));
+    mkdirSync(join(home, 'mnt'));
+    execFileSync('chown', ['-R', '65534:65534', home]);
+    const env = {
+      ...process.env,
+      HOME: home,
+      LAMINA_ROOT: join(home, 'root'),
+      LAMINA_RUN: join(home, 'run'),
+    };
+    const as = (...command: string[]): string =>
+      execFileSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', ...command], {
+        encoding: 'utf8',
+        env,
+      });
+    const by = (...args: string[]): string => as(process.execPath, MAIN, ...args);
+    by('mount', '--rw', '--name', 'web', `oci:${home}/image`, join(home, 'mnt'));
+    const script =
+      'cd "$1"; rm etc/gone; mv usr usr2; chmod 4711 usr2/tool; mkfifo etc/fifo; ! rm -f theirs 2>&- || true';
+    as('bash', '-e', '-c', script, 'bash', join(home, 'mnt'));
+    expect(by('diff', 'web').trim().split('\n')).toEqual([
+      'C /etc',
+      'A /etc/fifo',
+      'D /etc/gone',
+      'D /theirs',
+      'D /usr',
+      'A /usr2',
+      'A /usr2/tool',
+    ]);
+    by('commit', 'web', `oci:${home}/out:x`);
+    expect(
+      by('fs', 'stat', '-c', '%n %U:%G %a %F %s', `oci:${home}/out:x`, '/usr2/tool', '/etc/fifo'),
+    ).toMatch(/^\/usr2\/tool .*4711 regular file 5000\n\/etc\/fifo .*fifo 0\n$/);
+    by('umount', join(home, 'mnt'));
+    writeFileSync(join(home, 'f'), 'x');
+    by('cp', join(home, 'f'), 'web:/etc');
+    expect(by('cp', 'web:/etc', '-')).toContain('etc/f');
+    expect(by('container', 'check', 'web')).toBe('');
+    by('rm', 'web');
+  });
 
   describe('commit', () => {
     let container: KernelContainer;
