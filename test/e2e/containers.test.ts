@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { kernelContainer } from '../helpers/container.js';
 import type { KernelContainer } from '../helpers/container.js';
 import { MAIN } from '../helpers/fs-image.js';
@@ -29,7 +29,8 @@ const STACK: Stack = [
 
 const built = requirement('the built command (npm run build)', isLaminaBuilt('native'));
 const capable =
-  built && needs('root', 'kernel overlayfs', 'command python3', 'command skopeo', 'command zstd');
+  built &&
+  needs('root', '/dev/fuse', 'kernel overlayfs', 'command python3', 'command skopeo', 'command zstd');
 
 describe.skipIf(!capable)('containers', () => {
   let scratch: Scratch;
@@ -197,6 +198,103 @@ describe.skipIf(!capable)('containers', () => {
       expect(layers.map(({ mediaType }) => mediaType.replace(/.*\.tar/, ''))).toEqual([suffix, suffix, '']);
     },
   );
+
+  describe('mounted', () => {
+    let dirs: string[];
+    beforeEach(() => {
+      dirs = [scratch.directory('mnt'), scratch.directory('mnt')];
+      return async () => {
+        for (const directory of (await ok('mounts', '-q')).split('\n').filter(Boolean))
+          await ok('umount', directory);
+      };
+    });
+
+    test('keeps what is written, and is not mounted twice', async () => {
+      const [one, two] = dirs as [string, string];
+      await ok('create', '--name', 'web', image);
+      await ok('mount', 'web', one);
+      writeFileSync(join(one, 'etc/new'), 'new');
+      for (const args of [
+        ['mount', 'web', two],
+        ['rm', 'web'],
+        ['container', 'check', 'web'],
+      ]) {
+        const { exitCode, stderr } = await run(...args);
+        expect([args[0], exitCode, stderr]).toEqual([
+          args[0],
+          1,
+          expect.stringMatching(/is mounted.*\[EINUSE\]/),
+        ]);
+      }
+      expect(JSON.parse(await ok('ps', '--format', 'json'))).toMatchObject({
+        Names: 'web',
+        State: 'mounted',
+        Mounts: one,
+        Status: expect.stringMatching(/^Mounted /),
+      });
+      // Read while it is mounted.
+      expect(await ok('diff', 'web')).toBe('C /etc\nA /etc/new\n');
+      await ok('rename', 'web', 'other');
+      await ok('umount', one);
+      await ok('mount', '-o', 'ro', 'other', two);
+      expect(readFileSync(join(two, 'etc/new'), 'utf8')).toBe('new');
+      expect(() => writeFileSync(join(two, 'etc/new'), '')).toThrow('EROFS');
+      expect((await run('cp', join(two, 'etc/new'), 'other:/etc/x')).stderr).toContain('[EROFS]');
+      expect(await ok('rm', '-f', 'other')).toBe('other\n');
+      expect(readdirSync(two)).toEqual([]);
+      expect(stored()).toEqual([]);
+    });
+
+    test('an image writable makes a container, unless it cannot be mounted', async () => {
+      const [one] = dirs as [string];
+      const id = (await ok('mount', '--rw', '--name', 'made', image, one)).trim();
+      expect(stored()).toEqual([id]);
+      rmSync(join(one, 'etc'), { recursive: true });
+      expect(await ok('diff', 'made')).toBe('D /etc\n');
+      expect((await run('mount', '--rw', image, join(one, 'none'))).stderr).toContain('[ENOENT]');
+      expect((await run('mount', '--rw', '-o', 'ro', image, one)).exitCode).toBe(125);
+      expect((await run('mount', '--name', 'x1', 'made', one)).exitCode).toBe(125);
+      expect(stored()).toEqual([id]);
+    });
+
+    test('a file that is called as the beginning of an ID is the image', async () => {
+      const [one] = dirs as [string];
+      const id = (await ok('create', image)).trim();
+      const files = scratch.directory('files');
+      dockerArchive(STACK, join(files, id.slice(0, 4)));
+      const mount = (name: string): void =>
+        void execFileSync(process.execPath, [MAIN, 'mount', name, one], {
+          cwd: files,
+          env: { ...process.env, LAMINA_ROOT: root },
+        });
+      mount(id.slice(0, 4));
+      expect(() => writeFileSync(join(one, 'x'), '')).toThrow('EROFS');
+      await ok('umount', one);
+      mount(id.slice(0, 6));
+      writeFileSync(join(one, 'x'), '');
+    });
+
+    test('commit notices what changes meanwhile', async () => {
+      const [one] = dirs as [string];
+      await ok('mount', '--rw', '--name', 'busy', image, one);
+      execFileSync('dd', ['if=/dev/zero', `of=${join(one, 'large')}`, 'bs=1M', 'count=64', 'status=none']);
+      const writer = spawn('bash', ['-c', 'while true; do echo x >> "$1"; done', 'bash', join(one, 'log')]);
+      try {
+        while (!existsSync(join(one, 'log'))) await new Promise((resolve) => setTimeout(resolve, 10));
+        const target = join(scratch.directory('target'), 'out');
+        const { exitCode, stderr } = await run('commit', 'busy', `oci:${target}`);
+        expect([exitCode, stderr]).toEqual([
+          1,
+          expect.stringMatching(/\/log changed while it was read \[EBUSY\]/),
+        ]);
+        expect(existsSync(target)).toBe(false);
+        await ok('commit', '--no-pause', 'busy', `oci:${target}`);
+      } finally {
+        writer.kill('SIGKILL');
+        await new Promise((resolve) => writer.on('exit', resolve));
+      }
+    });
+  });
 
   test('without root: attributes for everybody, owners beside', async () => {
     if (!needs('command fusermount3', 'command setpriv', '/dev/fuse')) return;
