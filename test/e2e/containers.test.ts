@@ -143,6 +143,31 @@ describe.skipIf(!capable)('containers', () => {
     expect(stored()).toEqual([made[0]!.stdout.trim()]);
   });
 
+  test('killed at any moment, creating and removing leave whole containers or none', async () => {
+    const children = Array.from({ length: 12 }, (_, index) => {
+      const args = ['create', '--name', `killed${index}`, image];
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        env: { ...process.env, LAMINA_ROOT: root },
+        stdio: 'ignore',
+      });
+      setTimeout(() => child.kill('SIGKILL'), 150 + index * 60);
+      return new Promise((resolve) => child.on('exit', resolve));
+    });
+    await Promise.all(children);
+    await ok('create', '--name', 'whole', image);
+    const ids = (await ok('ps', '-aq', '--no-trunc')).split('\n').filter(Boolean);
+    expect(stored().sort()).toEqual(ids.sort());
+    for (const id of ids) expect(await ok('diff', id)).toBe('');
+    const child = spawn(process.execPath, [MAIN, 'rm', ...ids], {
+      env: { ...process.env, LAMINA_ROOT: root },
+      stdio: 'ignore',
+    });
+    setTimeout(() => child.kill('SIGKILL'), 300);
+    await new Promise((resolve) => child.on('exit', resolve));
+    await ok('create', '--name', 'after', image);
+    expect(stored().sort()).toEqual((await ok('ps', '-aq', '--no-trunc')).split('\n').filter(Boolean).sort());
+  });
+
   test('the image is found again, or it is said that it has gone or changed', async () => {
     const own = scratch.directory('moving');
     const [place, away] = [join(own, 'layout'), join(own, 'away')];
