@@ -1,5 +1,5 @@
-// Options are fuse-overlayfs's (its man page) and mount(8)'s. Those that only choose how fuse-overlayfs works
-// inside are accepted and do nothing; one that is not known is refused.
+// Opens the directories of a stack and runs its server; for a source that is an image, hands over to
+// `lamina`.
 #include "stack.h"
 
 #include <fcntl.h>
@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <csignal>
 #include <cstdio>
@@ -16,7 +15,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "options.h"
+#include "stack_options.h"
 #include "supervisor.h"
 #include "sys/unique_fd.h"
 
@@ -24,170 +23,14 @@ namespace lamina {
 
 namespace {
 
-// What changes nothing here: answers are valid for ever, inode numbers are unique, there is a thread a CPU,
-// file handles are not exported, data is written through.
-constexpr std::string_view kWithoutMeaning[] = {"timeout",
-                                                "xino",
-                                                "ino32_t",
-                                                "threaded",
-                                                "fast_ino_check",
-                                                "static_nlink",
-                                                "writeback",
-                                                "metacopy",
-                                                "index",
-                                                "subtype",
-                                                "redirect_dir",
-                                                "default_permissions",
-                                                "clone_fd",
-                                                "max_idle_threads",
-                                                "async",
-                                                "relatime",
-                                                "lazytime",
-                                                "defaults",
-                                                "nfs_filehandles",
-                                                "nfs_export",
-                                                "uuid",
-                                                "atime",
-                                                "nofail",
-                                                "auto",
-                                                "noauto",
-                                                "strictatime",
-                                                "diratime",
-                                                "nodiratime",
-                                                "user",
-                                                "users",
-                                                "_netdev",
-                                                "big_writes"};
-
-struct StackCommand {
-  ServeOptions serve;
-  std::string lowerdir;
-  std::string upperdir;
-  std::string workdir;
-  bool foreground = false;
-  std::vector<std::string> operands;
-};
-
 bool fail(const std::string& message) {
   fprintf(stderr, "lamina-fuse: %s\n", message.c_str());
   return false;
 }
 
-bool parse_id(std::string_view text, uint32_t& id) {
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  return error == std::errc() && rest == text.data() + text.size();
-}
-
-bool parse_option(const std::string& option, StackCommand& command) {
-  const size_t equals = option.find('=');
-  const std::string name = option.substr(0, equals);
-  const std::string value = equals == std::string::npos ? std::string() : option.substr(equals + 1);
-  overlay::UnionOptions& layers = command.serve.layers;
-  uint32_t id = 0;
-  if (name == "lowerdir") {
-    command.lowerdir = value;
-  } else if (name == "upperdir") {
-    command.upperdir = value;
-  } else if (name == "workdir") {
-    command.workdir = value;
-  } else if (name == "uidmapping") {
-    if (!layers.owners.uids.parse(value)) return fail("uidmapping is not a list of triples: " + value);
-  } else if (name == "gidmapping") {
-    if (!layers.owners.gids.parse(value)) return fail("gidmapping is not a list of triples: " + value);
-  } else if (name == "squash_to_root") {
-    layers.owners.uids.squash = layers.owners.gids.squash = 0;
-  } else if (name == "squash_to_uid") {
-    if (!parse_id(value, id)) return fail("squash_to_uid is not a number: " + value);
-    layers.owners.uids.squash = id;
-  } else if (name == "squash_to_gid") {
-    if (!parse_id(value, id)) return fail("squash_to_gid is not a number: " + value);
-    layers.owners.gids.squash = id;
-  } else if (name == "noacl") {
-    layers.acl = false;
-  } else if (name == "userxattr") {
-    layers.upper.user_xattr = true;
-  } else if (name == "volatile" || option == "fsync=0") {
-    layers.upper.is_volatile = true;
-  } else if (name == "fsync") {
-    layers.upper.is_volatile = false;
-  } else if (name == "fsname") {
-    command.serve.mount.fsname = value;
-  } else if (name == "threads") {
-    if (!parse_id(value, command.serve.threads) || command.serve.threads < 1 || command.serve.threads > 256) {
-      return fail("threads is not a number from 1 to 256: " + value);
-    }
-  } else if (name == "stats") {
-    // Counters for whoever watches the mount (sys/stats.h).
-    command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
-  } else if (name == "no_uring") {
-    command.serve.uring = false;
-  } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&
-             !name.starts_with("X-") && !name.starts_with("comment") &&
-             std::find(std::begin(kWithoutMeaning), std::end(kWithoutMeaning), name) ==
-                 std::end(kWithoutMeaning)) {
-    return fail("unknown option: " + option);
-  }
-  return true;
-}
-
-// Separated by commas; a backslash takes the next character as it is (also in the values, which keep it).
-bool parse_option_list(std::string_view list, StackCommand& command) {
-  std::string option;
-  for (size_t at = 0; at <= list.size(); ++at) {
-    if (at == list.size() || list[at] == ',') {
-      if (!option.empty() && !parse_option(option, command)) return false;
-      option.clear();
-    } else if (list[at] == '\\' && at + 1 < list.size() && list[at + 1] == ',') {
-      option += list[++at];
-    } else {
-      option += list[at];
-    }
-  }
-  return true;
-}
-
-// Separated by colons, `\:` and `\\` for the characters themselves (overlayfs.rst, "Multiple lower layers").
-std::vector<std::string> split_layers(std::string_view list) {
-  std::vector<std::string> layers(1);
-  for (size_t at = 0; at < list.size(); ++at) {
-    if (list[at] == '\\' && at + 1 < list.size()) {
-      layers.back() += list[++at];
-    } else if (list[at] == ':') {
-      layers.emplace_back();
-    } else {
-      layers.back() += list[at];
-    }
-  }
-  std::erase(layers, std::string());
-  return layers;
-}
-
-bool parse_command(bool is_helper, const std::vector<std::string>& arguments, StackCommand& command) {
-  for (size_t at = 0; at < arguments.size(); ++at) {
-    const std::string& argument = arguments[at];
-    if (argument == "-o" && at + 1 < arguments.size()) {
-      if (!parse_option_list(arguments[++at], command)) return false;
-    } else if (argument.starts_with("-o") && argument.size() > 2) {
-      if (!parse_option_list(argument.substr(2), command)) return false;
-    } else if (argument == "-t" && is_helper && at + 1 < arguments.size()) {
-      ++at;
-    } else if (argument == "-f" || argument == "-d") {
-      command.foreground = true;
-    } else if (argument == "-s" || argument == "-n" || argument == "-v") {
-      continue;
-    } else if (argument.starts_with("-")) {
-      return fail("unknown flag: " + argument);
-    } else {
-      command.operands.push_back(argument);
-    }
-  }
-  // mount(8) names a source first.
-  if (command.operands.size() == 2) command.operands.erase(command.operands.begin());
-  if (command.operands.size() != 1) return fail("expected one mount point");
-  if (command.lowerdir.empty()) return fail("lowerdir is missing");
-  if (command.upperdir.empty() != command.workdir.empty()) return fail("upperdir and workdir go together");
-  return true;
+bool is_mount_helper(const char* program) {
+  const char* slash = strrchr(program, '/');
+  return std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
 }
 
 // The descriptors stay open for the life of the mount.
@@ -209,6 +52,27 @@ bool open_layers(StackCommand& command) {
          open_directory(command.workdir, layers.upper.work_fd);
 }
 
+bool resolve_mountpoint(StackCommand& command) {
+  char resolved[PATH_MAX];
+  const std::string& path = command.operands.back();
+  if (realpath(path.c_str(), resolved) == nullptr) return fail(path + ": " + strerror(errno));
+  command.serve.mount.mountpoint = resolved;
+  return true;
+}
+
+// `mount -t fuse.lamina IMAGE DIR`
+int mount_named_image(const StackCommand& command) {
+  std::vector<std::string> arguments{"lamina", "mount"};
+  for (const std::string& option : command.image_options) arguments.insert(arguments.end(), {"-o", option});
+  arguments.insert(arguments.end(), {"--", command.operands[0], command.operands[1]});
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  execvp("lamina", pointers.data());
+  fail(std::string("lamina, which mounts images, cannot be run: ") + strerror(errno));
+  return 1;
+}
+
 void redirect_to_null(int fd) {
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.valid()) dup2(null.get(), fd);
@@ -221,8 +85,8 @@ void open_standard_streams() {
   }
 }
 
-// Waits for the supervisor's line, which starts with "ready" or says what failed.
-int await_ready(int control) {
+// Waits for the supervisor's line: "" when it is ready, else why it is not.
+std::string await_ready(int control) {
   std::string line;
   char buffer[512];
   for (;;) {
@@ -232,46 +96,52 @@ int await_ready(int control) {
     line.append(buffer, static_cast<size_t>(got));
     if (line.find('\n') != std::string::npos) break;
   }
-  if (line.starts_with("ready")) return 0;
+  if (line.starts_with("ready")) return {};
   // "failed step=STEP errno=N MESSAGE"
   const size_t errno_at = line.find(" errno=");
   const size_t message = errno_at == std::string::npos ? errno_at : line.find(' ', errno_at + 1);
-  fail(message == std::string::npos ? "the server ended without a word"
-                                    : line.substr(message + 1, line.find('\n') - message - 1));
-  return 1;
+  if (message == std::string::npos) return "the server ended without a word";
+  return line.substr(message + 1, line.find('\n') - message - 1);
+}
+
+// Signals go to the supervisor, whose end is this one's.
+int wait_in_foreground(pid_t child) {
+  static pid_t server;
+  server = child;
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
+  int result = 0;
+  while (waitpid(child, &result, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(result) ? WEXITSTATUS(result) : 1;
 }
 
 }  // namespace
 
 bool is_stack_command(const char* program, const std::vector<std::string>& arguments) {
-  const char* slash = strrchr(program, '/');
-  const std::string_view name = slash == nullptr ? program : slash + 1;
-  if (name.starts_with("mount.")) return true;
-  return std::any_of(arguments.begin(), arguments.end(),
+  return is_mount_helper(program) ||
+         std::any_of(arguments.begin(), arguments.end(),
                      [](const std::string& argument) { return argument.starts_with("-o"); });
 }
 
 int run_stack(const char* program, const std::vector<std::string>& arguments) {
-  const char* slash = strrchr(program, '/');
-  const bool is_helper = std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
   open_standard_streams();
+  const bool is_helper = is_mount_helper(program);
   StackCommand command;
-  // As fuse-overlayfs as root; others get what fusermount3 allows.
+  fuse::MountOptions& mount = command.serve.mount;
+  // What fuse-overlayfs and mount(8) have as their defaults; others than root get what fusermount3 allows.
   const bool root = geteuid() == 0;
-  command.serve.mount.read_only = false;
-  command.serve.mount.suid = root;
-  command.serve.mount.dev = root;
-  command.serve.mount.noatime = true;
-  command.serve.mount.allow_other = root;
-  command.serve.mount.fsname = "lamina";
+  mount.read_only = false;
+  mount.suid = root;
+  mount.dev = root && is_helper;
+  mount.noatime = true;
+  mount.allow_other = root;
+  mount.fsname = "lamina";
   command.serve.layers.file_whiteouts = true;
-  if (!parse_command(is_helper, arguments, command) || !open_layers(command)) return 1;
-  char resolved[PATH_MAX];
-  if (realpath(command.operands[0].c_str(), resolved) == nullptr) {
-    fail(command.operands[0] + ": " + strerror(errno));
-    return 1;
-  }
-  command.serve.mount.mountpoint = resolved;
+  if (!parse_stack_command(is_helper, arguments, command)) return 1;
+  if (command.lowerdir.empty()) return command.fake ? 0 : mount_named_image(command);
+  if (!open_layers(command) || !resolve_mountpoint(command)) return 1;
+  if (command.fake) return 0;
+
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     fail(std::string("no pipe: ") + strerror(errno));
@@ -292,18 +162,13 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
     _exit(run_supervisor(command.serve));
   }
   writer.reset();
-  int status = await_ready(reader.get());
-  if (status == 0 && command.foreground) {
-    // Signals go to the supervisor, whose end is this one's.
-    static pid_t server;
-    server = child;
-    for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
-    int result = 0;
-    while (waitpid(child, &result, 0) < 0 && errno == EINTR) {
-    }
-    status = WIFEXITED(result) ? WEXITSTATUS(result) : 1;
+  const std::string failure = await_ready(reader.get());
+  if (!failure.empty()) {
+    // In the foreground the supervisor has said so itself.
+    if (!command.foreground) fail(failure);
+    return 1;
   }
-  return status;
+  return command.foreground ? wait_in_foreground(child) : 0;
 }
 
 }  // namespace lamina

@@ -97,7 +97,11 @@ bool mount_by_root(const MountOptions& options, Mounted& mounted, Failure& failu
   char data[128];
   snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s",
            mounted.device.get(), getuid(), getgid(), options.allow_other ? ",allow_other" : "");
-  if (mount(options.fsname.c_str(), options.mountpoint.c_str(), "fuse.lamina", flags, data) != 0) {
+  std::string all = data;
+  if (!options.context.empty() && access("/sys/fs/selinux/enforce", F_OK) == 0) {
+    all += ",context=" + options.context;
+  }
+  if (mount(options.fsname.c_str(), options.mountpoint.c_str(), "fuse.lamina", flags, all.c_str()) != 0) {
     return failure.set("mount", errno, std::string("mount(2) refused: ") + strerror(errno));
   }
   mounted.by_helper = false;

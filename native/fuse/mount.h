@@ -19,6 +19,8 @@ struct MountOptions {
   bool noatime = false;
   bool allow_other = false;
   bool read_only = true;
+  // SELinux context of everything in it; has no meaning where SELinux is off.
+  std::string context;
 };
 
 struct Mounted {
