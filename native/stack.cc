@@ -3,6 +3,7 @@
 #include "stack.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,13 +64,29 @@ bool resolve_mountpoint(StackCommand& command) {
 // `mount -t fuse.lamina IMAGE DIR`
 int mount_named_image(const StackCommand& command) {
   std::vector<std::string> arguments{"lamina", "mount"};
+  // As for stacks: what root mounts is for all.
+  if (geteuid() == 0) arguments.emplace_back("--allow-other");
   for (const std::string& option : command.image_options) arguments.insert(arguments.end(), {"-o", option});
   arguments.insert(arguments.end(), {"--", command.operands[0], command.operands[1]});
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
+  // mount(8) leaves only the system's own directories, and npm and node are often elsewhere.
+  const char* path = getenv("PATH");
+  const std::string longer =
+      std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/local/sbin:/usr/local/bin";
+  setenv("PATH", longer.c_str(), 1);
   execvp("lamina", pointers.data());
   fail(std::string("lamina, which mounts images, cannot be run: ") + strerror(errno));
+  return 1;
+}
+
+// `mount -o remount,ro DIR`: only flags can change.
+int remount(const StackCommand& command) {
+  const fuse::MountOptions& mount = command.serve.mount;
+  const unsigned long flags = MS_REMOUNT | fuse::mount_flags(mount);
+  if (::mount(nullptr, mount.mountpoint.c_str(), nullptr, flags, nullptr) == 0) return 0;
+  fail(mount.mountpoint + ": " + strerror(errno));
   return 1;
 }
 
@@ -138,6 +155,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   mount.fsname = "lamina";
   command.serve.layers.file_whiteouts = true;
   if (!parse_stack_command(is_helper, arguments, command)) return 1;
+  if (command.remount) return resolve_mountpoint(command) ? remount(command) : 1;
   if (command.lowerdir.empty()) return command.fake ? 0 : mount_named_image(command);
   if (!open_layers(command) || !resolve_mountpoint(command)) return 1;
   if (command.fake) return 0;

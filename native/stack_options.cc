@@ -62,6 +62,10 @@ constexpr std::string_view kWithoutMeaning[] = {
     "group",
     "nofail",
     "_netdev",
+    "user_id",
+    "group_id",
+    "rootmode",
+    "blksize",
     "comment",
 };
 
@@ -203,6 +207,8 @@ class OptionParser {
       serve.mount.context = value;
     } else if (name == "fsname") {
       serve.mount.fsname = value;
+    } else if (name == "remount") {
+      command_.remount = true;
     } else if (name == "debug") {
       command_.foreground = true;
     } else if (name == "threads") {
@@ -268,6 +274,7 @@ bool parse_stack_command(bool is_helper, const std::vector<std::string>& argumen
   }
   options.finish();
   if (command.operands.empty() || command.operands.size() > 2) return fail("expected one mount point");
+  if (command.remount) return is_helper || fail("unknown option: remount");
   if (is_helper && command.lowerdir.empty() && command.operands.size() == 2) return true;
   if (command.lowerdir.empty()) return fail("lowerdir is missing");
   if (!command.upperdir.empty() && command.workdir.empty()) return fail("workdir is missing");

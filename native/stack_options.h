@@ -18,6 +18,7 @@ struct StackCommand {
   bool foreground = false;
   // mount(8)'s -f: check everything, mount nothing.
   bool fake = false;
+  bool remount = false;
   // At most a source, then the mount point.
   std::vector<std::string> operands;
   // For a source that is an image: the options that `lamina mount` knows.

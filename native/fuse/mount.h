@@ -29,6 +29,9 @@ struct Mounted {
   bool by_helper = false;
 };
 
+// For mount(2).
+unsigned long mount_flags(const MountOptions& options);
+
 // On false `failure` holds the step (fuse-device, mount or fusermount), an errno and a
 // sentence.
 bool mount_image(const MountOptions& options, Mounted& mounted, Failure& failure);
