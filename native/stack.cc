@@ -121,13 +121,28 @@ std::string await_ready(int control) {
   return line.substr(message + 1, line.find('\n') - message - 1);
 }
 
-// Signals go to the supervisor, whose end is this one's.
-int wait_in_foreground(pid_t child) {
-  static pid_t server;
-  server = child;
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
+pid_t server = 0;
+
+// From the moment that there is a supervisor, signals to this process are for it: it unmounts.
+pid_t fork_with_signals_passed_on() {
+  sigset_t set;
+  sigset_t before;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  sigprocmask(SIG_BLOCK, &set, &before);
+  server = fork();
+  if (server == 0) return 0;
+  if (server > 0) {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  return server;
+}
+
+// The supervisor's end is this process's.
+int wait_in_foreground() {
   int result = 0;
-  while (waitpid(child, &result, 0) < 0 && errno == EINTR) {
+  while (waitpid(server, &result, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(result) ? WEXITSTATUS(result) : 1;
 }
@@ -167,7 +182,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   }
   UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
-  const pid_t child = fork();
+  const pid_t child = fork_with_signals_passed_on();
   if (child < 0) {
     fail(std::string("fork: ") + strerror(errno));
     return 1;
@@ -186,7 +201,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
     if (!command.foreground) fail(failure);
     return 1;
   }
-  return command.foreground ? wait_in_foreground(child) : 0;
+  return command.foreground ? wait_in_foreground() : 0;
 }
 
 }  // namespace lamina

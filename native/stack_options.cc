@@ -2,8 +2,6 @@
 // is refused, because a mount that leaves out what was asked for may be one that nobody wants.
 #include "stack_options.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -123,11 +121,12 @@ class OptionParser {
   }
 
   // What depends on several options, in whatever order they came.
-  void finish() {
+  bool finish() {
     overlay::OwnerMap& owners = command_.serve.layers.owners;
     const std::optional<uint32_t> root = squash_to_root_ ? std::optional<uint32_t>(0) : std::nullopt;
     owners.uids.squash = squash_uid_ ? squash_uid_ : root;
     owners.gids.squash = squash_gid_ ? squash_gid_ : root;
+    return of_images_.empty() || command_.lowerdir.empty() || fail("unknown option: " + of_images_);
   }
 
  private:
@@ -136,6 +135,10 @@ class OptionParser {
     const std::string name = option.substr(0, equals);
     const std::string value = equals == std::string::npos ? std::string() : option.substr(equals + 1);
     if (is_one_of(name, kImageOptions)) command_.image_options.push_back(option);
+    if (name == "verify") {
+      of_images_ = option;
+      return true;
+    }
     bool known = true;
     if (!parse_directory(name, value, known)) return false;
     if (known) return true;
@@ -190,8 +193,7 @@ class OptionParser {
     } else if (name == "xattr_permissions") {
       // As fuse-overlayfs numbers them.
       if (value == "1") {
-        serve.layers.upper.override_name =
-            geteuid() == 0 ? overlay::kOverrideSecurity : overlay::kOverrideUser;
+        serve.layers.upper.override_name = overlay::kOverrideSecurity;
       } else if (value == "2") {
         serve.layers.upper.override_name = overlay::kOverrideContainers;
       } else if (value != "0") {
@@ -224,6 +226,8 @@ class OptionParser {
   }
 
   StackCommand& command_;
+  // One that only images have.
+  std::string of_images_;
   bool squash_to_root_ = false;
   std::optional<uint32_t> squash_uid_;
   std::optional<uint32_t> squash_gid_;
@@ -272,7 +276,7 @@ bool parse_stack_command(bool is_helper, const std::vector<std::string>& argumen
       command.operands.push_back(argument);
     }
   }
-  options.finish();
+  if (!options.finish()) return false;
   if (command.operands.empty() || command.operands.size() > 2) return fail("expected one mount point");
   if (command.remount) return is_helper || fail("unknown option: remount");
   if (is_helper && command.lowerdir.empty() && command.operands.size() == 2) return true;

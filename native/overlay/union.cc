@@ -47,8 +47,7 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
 
   has_overrides_ = has_upper_ && upper_.overrides();
   for (const int fd : options.lower_fds) {
-    const std::string& asked = options.upper.override_name;
-    layer_overrides_.push_back(!asked.empty() ? asked : find_override(fd));
+    layer_overrides_.push_back(find_override(fd));
     if (!layer_overrides_.back().empty()) has_overrides_ = true;
   }
 

@@ -98,7 +98,8 @@ bool Upper::probe(Failure& failure) {
   names_ = std::make_unique<XattrNames>(user);
   has_acl_ = getxattr("/proc/self/fd", "system.posix_acl_access", nullptr, 0) >= 0 ||
              fgetxattr(file.get(), "system.posix_acl_access", nullptr, 0) >= 0 || errno == ENODATA;
-  override_name_ = !options_.override_name.empty() ? options_.override_name : find_override(root());
+  override_name_ = find_override(root());
+  if (override_name_.empty()) override_name_ = options_.override_name;
   // Another owner cannot be set: then all owners are kept beside.
   if (override_name_.empty() && geteuid() != 0) override_name_ = kOverrideContainers;
   unlinkat(work(), name.c_str(), 0);

@@ -23,8 +23,8 @@ struct UpperOptions {
   bool user_xattr = false;
   // Leave out every fsync; after a power cut the upper must be thrown away.
   bool is_volatile = false;
-  // Keep owners, modes and types in this attribute (override.h); without a name only where they cannot be
-  // set.
+  // Keep owners, modes and types in this attribute (override.h), unless the upper has another already;
+  // without a name only where they cannot be set.
   std::string override_name;
 };
 
