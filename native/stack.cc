@@ -29,9 +29,129 @@ bool fail(const std::string& message) {
   return false;
 }
 
+<<<<<<< HEAD
 bool is_mount_helper(const char* program) {
   const char* slash = strrchr(program, '/');
   return std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
+=======
+bool parse_id(std::string_view text, uint32_t& id) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc() && rest == text.data() + text.size();
+}
+
+bool parse_option(const std::string& option, StackCommand& command) {
+  const size_t equals = option.find('=');
+  const std::string name = option.substr(0, equals);
+  const std::string value = equals == std::string::npos ? std::string() : option.substr(equals + 1);
+  overlay::UnionOptions& layers = command.serve.layers;
+  uint32_t id = 0;
+  if (name == "lowerdir") {
+    command.lowerdir = value;
+  } else if (name == "upperdir") {
+    command.upperdir = value;
+  } else if (name == "workdir") {
+    command.workdir = value;
+  } else if (name == "uidmapping") {
+    if (!layers.owners.uids.parse(value)) return fail("uidmapping is not a list of triples: " + value);
+  } else if (name == "gidmapping") {
+    if (!layers.owners.gids.parse(value)) return fail("gidmapping is not a list of triples: " + value);
+  } else if (name == "squash_to_root") {
+    layers.owners.uids.squash = layers.owners.gids.squash = 0;
+  } else if (name == "squash_to_uid") {
+    if (!parse_id(value, id)) return fail("squash_to_uid is not a number: " + value);
+    layers.owners.uids.squash = id;
+  } else if (name == "squash_to_gid") {
+    if (!parse_id(value, id)) return fail("squash_to_gid is not a number: " + value);
+    layers.owners.gids.squash = id;
+  } else if (name == "noacl") {
+    layers.acl = false;
+  } else if (name == "userxattr") {
+    layers.upper.user_xattr = true;
+  } else if (name == "volatile" || option == "fsync=0") {
+    layers.upper.is_volatile = true;
+  } else if (name == "fsync") {
+    layers.upper.is_volatile = false;
+  } else if (name == "fsname") {
+    command.serve.mount.fsname = value;
+  } else if (name == "threads") {
+    if (!parse_id(value, command.serve.threads) || command.serve.threads < 1 || command.serve.threads > 256) {
+      return fail("threads is not a number from 1 to 256: " + value);
+    }
+  } else if (name == "stats") {
+    // Counters for whoever watches the mount (sys/stats.h).
+    command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+  } else if (name == "no_passthrough") {
+    command.serve.passthrough = false;
+  } else if (name == "no_uring") {
+    command.serve.uring = false;
+  } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&
+             !name.starts_with("X-") && !name.starts_with("comment") &&
+             std::find(std::begin(kWithoutMeaning), std::end(kWithoutMeaning), name) ==
+                 std::end(kWithoutMeaning)) {
+    return fail("unknown option: " + option);
+  }
+  return true;
+}
+
+// Separated by commas; a backslash takes the next character as it is (also in the values, which keep it).
+bool parse_option_list(std::string_view list, StackCommand& command) {
+  std::string option;
+  for (size_t at = 0; at <= list.size(); ++at) {
+    if (at == list.size() || list[at] == ',') {
+      if (!option.empty() && !parse_option(option, command)) return false;
+      option.clear();
+    } else if (list[at] == '\\' && at + 1 < list.size() && list[at + 1] == ',') {
+      option += list[++at];
+    } else {
+      option += list[at];
+    }
+  }
+  return true;
+}
+
+// Separated by colons, `\:` and `\\` for the characters themselves (overlayfs.rst, "Multiple lower layers").
+std::vector<std::string> split_layers(std::string_view list) {
+  std::vector<std::string> layers(1);
+  for (size_t at = 0; at < list.size(); ++at) {
+    if (list[at] == '\\' && at + 1 < list.size()) {
+      layers.back() += list[++at];
+    } else if (list[at] == ':') {
+      layers.emplace_back();
+    } else {
+      layers.back() += list[at];
+    }
+  }
+  std::erase(layers, std::string());
+  return layers;
+}
+
+bool parse_command(bool is_helper, const std::vector<std::string>& arguments, StackCommand& command) {
+  for (size_t at = 0; at < arguments.size(); ++at) {
+    const std::string& argument = arguments[at];
+    if (argument == "-o" && at + 1 < arguments.size()) {
+      if (!parse_option_list(arguments[++at], command)) return false;
+    } else if (argument.starts_with("-o") && argument.size() > 2) {
+      if (!parse_option_list(argument.substr(2), command)) return false;
+    } else if (argument == "-t" && is_helper && at + 1 < arguments.size()) {
+      ++at;
+    } else if (argument == "-f" || argument == "-d") {
+      command.foreground = true;
+    } else if (argument == "-s" || argument == "-n" || argument == "-v") {
+      continue;
+    } else if (argument.starts_with("-")) {
+      return fail("unknown flag: " + argument);
+    } else {
+      command.operands.push_back(argument);
+    }
+  }
+  // mount(8) names a source first.
+  if (command.operands.size() == 2) command.operands.erase(command.operands.begin());
+  if (command.operands.size() != 1) return fail("expected one mount point");
+  if (command.lowerdir.empty()) return fail("lowerdir is missing");
+  if (command.upperdir.empty() != command.workdir.empty()) return fail("upperdir and workdir go together");
+  return true;
+>>>>>>> main
 }
 
 // The descriptors stay open for the life of the mount.

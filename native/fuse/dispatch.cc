@@ -102,6 +102,16 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       const auto target = request.second_name();
       return name && target ? filesystem.symlink(node, *name, *target, caller, reply) : malformed(request);
     }
+    case kOpen:
+      return with_record<OpenIn>(
+          request, [&](const OpenIn& in) { return filesystem.open(node, in, caller, reply); });
+    case kRelease:
+      filesystem.release(node);
+      return 0;
+    case kCreate:
+      return named<CreateIn>(request, [&](const CreateIn& in, std::string_view name) {
+        return filesystem.create(node, name, in, caller, reply);
+      });
     case kTmpfile:
       return with_record<CreateIn>(
           request, [&](const CreateIn& in) { return filesystem.tmpfile(node, in, caller, reply); });
@@ -133,11 +143,12 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
         return filesystem.write(node, in, request.tail.first(in.size), reply);
       });
     case kFallocate:
-      return with_record<FallocateIn>(request,
-                                      [&](const FallocateIn& in) { return filesystem.fallocate(node, in); });
+      return with_record<FallocateIn>(
+          request, [&](const FallocateIn& in) { return filesystem.fallocate(node, in, caller); });
     case kCopyFileRange:
-      return with_record<CopyFileRangeIn>(
-          request, [&](const CopyFileRangeIn& in) { return filesystem.copy_file_range(node, in, reply); });
+      return with_record<CopyFileRangeIn>(request, [&](const CopyFileRangeIn& in) {
+        return filesystem.copy_file_range(node, in, caller, reply);
+      });
     case kFsync:
     case kFsyncdir:
       return with_record<FsyncIn>(request, [&](const FsyncIn& in) {
@@ -153,7 +164,6 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       const auto name = request.name();
       return name ? filesystem.removexattr(node, *name, caller) : malformed(request);
     }
-    case kRelease:
     case kReleasedir:
     case kDestroy:
       return 0;

@@ -95,10 +95,13 @@ bool Union::may_block(const fuse::Request& request) {
     case fuse::kFallocate:
     case fuse::kCopyFileRange:
       return true;
+    case fuse::kOpen:
     case fuse::kWrite:
     case fuse::kSetattr: {
       // The first write to a large lower file.
       constexpr off_t kLarge = 1 << 20;
+      const auto open = request.as<fuse::OpenIn>();
+      if (request.opcode == fuse::kOpen && open && (open->flags & O_ACCMODE) == O_RDONLY) return false;
       const NodeRecord* record = table_.find(request.nodeid);
       if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
       struct stat status {};
@@ -156,18 +159,26 @@ int Union::lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& r
   return reply.put(fuse::LseekOut{static_cast<uint64_t>(at)}) ? 0 : EIO;
 }
 
-int Union::fallocate(uint64_t node, const fuse::FallocateIn& in) {
+// For requests that do not say whether the caller may keep them; only root can be taken to have CAP_FSETID.
+int Union::strip_privileges_for(const fuse::Caller& caller, uint64_t node) {
+  NodeRecord* record = table_.find(node);
+  return caller.uid == 0 || record == nullptr ? 0 : strip_privileges(*record);
+}
+
+int Union::fallocate(uint64_t node, const fuse::FallocateIn& in, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
   if (const int error = copy_up(node, Copy::kData); error != 0) return error;
   FileRef file;
   if (const int error = data_file(node, true, file); error != 0) return error;
+  if (const int error = strip_privileges_for(caller, node); error != 0) return error;
   return ::fallocate(file->get(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
                      static_cast<off_t>(in.length)) == 0
              ? 0
              : errno;
 }
 
-int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) {
+int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, const fuse::Caller& caller,
+                           fuse::Reply& reply) {
   if (!has_upper_) return EROFS;
   NodeRecord* source = table_.find(node);
   const bool in_toc =
@@ -179,6 +190,7 @@ int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse:
   FileRef to;
   if (const int error = data_file(node, false, from); error != 0) return error;
   if (const int error = data_file(in.nodeid_out, true, to); error != 0) return error;
+  if (const int error = strip_privileges_for(caller, in.nodeid_out); error != 0) return error;
   auto off_in = static_cast<off_t>(in.off_in);
   auto off_out = static_cast<off_t>(in.off_out);
   // The reply's size has 32 bits.

@@ -53,10 +53,7 @@ int Union::prepare_move(uint64_t parent, std::string_view name, uint64_t to_pare
 int Union::make_room(const Found& found, uint64_t node) {
   if (!S_ISDIR(found.type)) {
     // Its other names, if it has any, must be copied up before this one goes.
-    if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
-      return copy_up(found.lower.toc, Copy::kAttributes);
-    }
-    return 0;
+    return has_other_names(found) ? copy_up(node, Copy::kAttributes) : 0;
   }
   if (const int error = check_empty(node); error != 0) return error;
   if (!found.in_upper) return 0;
@@ -72,9 +69,7 @@ int Union::make_room(const Found& found, uint64_t node) {
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
-  // A whiteout that is to be seen cannot be kept in a directory where whiteouts are not seen (kernel:
-  // ovl_rename).
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return EINVAL;
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
 
@@ -131,31 +126,30 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (exchange) {
     NodeRecord* other = table_.find(target_node);
     if (other == nullptr) return finish(ESTALE);
+    const auto moved = [&] {
+      table_.move(*record, new_parent, new_name);
+      table_.move(*other, parent, name);
+    };
     if (caller.replayed && source.status.st_ino != record->object.load()) {
-      table_.exchange(*record, *other);
+      moved();
       return finish(0);
     }
     if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
       return finish(errno);
     }
-    table_.exchange(*record, *other);
-    forget_listing(parent);
-    forget_listing(new_parent);
+    moved();
     return finish(0);
   }
 
-  const bool hide = lower_has(parent, name);
+  // A whiteout that was asked for hides the name as any other does.
+  const bool hide = (flags & RENAME_WHITEOUT) != 0 || lower_has(parent, name);
   NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
   const bool replaced_dir = hold && S_ISDIR(target.type);
+  Keep keep = Keep::kNothing;
   if (target.in_upper && !replaced_dir && target.type != 0) {
     // What is replaced may be open: it is kept until the kernel forgets it.
-    bool keep = replaced != nullptr && replaced->has(kUpper) && !replaced->has(kOrphan) &&
-                replaced->object.load() == target.status.st_ino;
-    if (keep && target.status.st_nlink > 1) {
-      const Place place = table_.place(*replaced);
-      keep = place.parent == new_parent && place.name == new_name;
-    }
-    if (keep) {
+    keep = what_to_keep(replaced, new_parent, new_name, target.status);
+    if (keep == Keep::kObject) {
       const std::lock_guard guard(copy_lock(target_node));
       if (replaced->has(kMetacopy)) {
         if (const int error = set_redirect(target_node); error != 0) return finish(error);
@@ -168,6 +162,9 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     }
   }
 
+  // Before the object is gone: its number may be another's right after that.
+  const bool goes = keep == Keep::kAttributes || (replaced_dir && target.in_upper && replaced != nullptr);
+  if (goes) mark_removed(*replaced, target.status);
   int error = 0;
   const bool over_whiteout = target.type == 0 && target.whiteout;
   if (S_ISDIR(source.type) && over_whiteout) {
@@ -188,29 +185,18 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     }
   }
   if (error != 0) {
+    if (goes) unmark_removed(*replaced);
     if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
     return finish(error);
   }
-  // A file with several names may be known by another.
-  const Place place = table_.place(*record);
-  if (S_ISDIR(source.type) || source.status.st_nlink <= 1 || (place.parent == parent && place.name == name)) {
-    table_.move(*record, new_parent, new_name);
-  }
-  if (replaced != nullptr && !replaced->has(kUpper)) {
-    replaced->set(kRemoved);
-  } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {
-    table_.attach(target_node, new_parent, new_name, kRemoved, 0);
-  } else if (replaced_dir && replaced != nullptr) {
-    fuse::Attr attr{};
-    fill(target.status, attr);
-    attr.ino = replaced->ino;
-    attr.nlink = 0;
-    {
-      const std::lock_guard guard(removed_mutex_);
-      removed_[target_node] = attr;
-    }
-    replaced->set(kRemoved);
+  table_.move(*record, new_parent, new_name);
+  if (goes) {
     dirs_->drop(target_node);
+  } else if (hold && !target.in_upper) {
+    if (replaced == nullptr && table_.is_toc(target_node)) {
+      replaced = table_.attach(target_node, new_parent, new_name, 0, 0);
+    }
+    if (replaced != nullptr && !replaced->has(kUpper)) table_.set_removed(*replaced, true);
   }
   return finish(0);
 }

@@ -47,6 +47,8 @@ class Union final : public fuse::Filesystem {
 
   // Checks the directories and makes the memory that servers share; before the first fork.
   bool open(const UnionOptions& options, Failure& failure);
+  // OPEN is to be answered, with files that the kernel uses itself; `device` is the mount's /dev/fuse.
+  void use_passthrough(int device) { backing_device_ = device; }
   // In each server, before it answers.
   bool start();
 
@@ -76,6 +78,10 @@ class Union final : public fuse::Filesystem {
             fuse::Reply& reply) override;
   int symlink(uint64_t parent, std::string_view name, std::string_view target, const fuse::Caller& caller,
               fuse::Reply& reply) override;
+  int open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller& caller, fuse::Reply& reply) override;
+  void release(uint64_t node) override;
+  int create(uint64_t parent, std::string_view name, const fuse::CreateIn& in, const fuse::Caller& caller,
+             fuse::Reply& reply) override;
   int tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller& caller,
               fuse::Reply& reply) override;
   int link(uint64_t node, uint64_t parent, std::string_view name, const fuse::Caller& caller,
@@ -86,8 +92,9 @@ class Union final : public fuse::Filesystem {
              uint32_t flags, const fuse::Caller& caller) override;
   int write(uint64_t node, const fuse::WriteIn& in, std::span<const uint8_t> data,
             fuse::Reply& reply) override;
-  int fallocate(uint64_t node, const fuse::FallocateIn& in) override;
-  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) override;
+  int fallocate(uint64_t node, const fuse::FallocateIn& in, const fuse::Caller& caller) override;
+  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, const fuse::Caller& caller,
+                      fuse::Reply& reply) override;
   int fsync(uint64_t node, bool data_only, bool directory) override;
   int setxattr(uint64_t node, std::string_view name, std::span<const uint8_t> value,
                const fuse::SetxattrIn& in, const fuse::Caller& caller) override;
@@ -137,7 +144,7 @@ class Union final : public fuse::Filesystem {
   void fill_owner(fuse::Attr& attr) const;
   int attributes(uint64_t node, fuse::Attr& attr);
   int upper_attributes(NodeRecord& record, fuse::Attr& attr);
-  void rehome(NodeRecord& record, uint64_t parent, std::string_view name);
+  bool rehome(NodeRecord& record, uint64_t parent, std::string_view name);
 
   // lookup.cc
   int find_child(uint64_t parent, std::string_view name, Found& found);
@@ -187,19 +194,31 @@ class Union final : public fuse::Filesystem {
   bool heal_link(uint64_t parent, std::string_view name, const Found& found);
   std::string origin_text(uint64_t node, const Lower& lower, const struct stat& status) const;
   bool prepare_root(Failure& failure);
+  void finish_links();
+  bool adopt(uint64_t node, const std::string& origin, const Place& place, int dir);
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 
   // create.cc
   using Maker = std::function<int(int dir, const char* name)>;
-  int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-             const Maker& maker, fuse::Reply& reply, UniqueFd* opened = nullptr);
+  int make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
+                const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
+
+  // open.cc
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, bool writes);
+  void notify_attributes(uint64_t node) const;
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
   // remove.cc
+  enum class Keep { kNothing, kAttributes, kObject };
+  Keep what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
+                    const struct stat& status) const;
+  void mark_removed(NodeRecord& record, const struct stat& status);
+  void unmark_removed(NodeRecord& record);
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
+  bool has_other_names(const Found& found) const;
   bool lower_has(uint64_t parent, std::string_view name);
 
   // rename.cc
@@ -228,7 +247,14 @@ class Union final : public fuse::Filesystem {
   int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
   int strip_privileges(NodeRecord& record);
+  int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
+  // Seconds; the kernel caps what it cannot hold. This mount alone changes what it shows.
+  static constexpr uint64_t kForever = UINT32_MAX;
+  // The kernel does not notice what a mapping changes in a file that it writes itself.
+  [[nodiscard]] static uint64_t attr_valid(const NodeRecord* record) {
+    return record != nullptr && record->has(kWritten) ? 0 : kForever;
+  }
   // How often a node is looked for again while something moves it.
   static constexpr int kMaxMoves = 1000;
   static constexpr std::string_view kFileWhiteout = ".wh.";
@@ -243,6 +269,8 @@ class Union final : public fuse::Filesystem {
   uint64_t toc_key_;
   UnionOptions options_;
   bool has_upper_ = false;
+  // -1: OPEN is not answered.
+  int backing_device_ = -1;
   bool acl_ = false;
   Upper upper_;
   std::unique_ptr<XattrNames> layer_names_;
@@ -271,7 +299,6 @@ class Union final : public fuse::Filesystem {
   // What a removed directory was, for whoever still holds it.
   std::mutex removed_mutex_;
   std::unordered_map<uint64_t, fuse::Attr> removed_;
-  LogOnce error_logged_;
 };
 
 }  // namespace lamina::overlay

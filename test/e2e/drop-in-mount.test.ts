@@ -9,8 +9,8 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/drop-in.js';
-import type { CommandOutcome, Program } from '../helpers/drop-in.js';
+import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/side-by-side.js';
+import type { CommandOutcome, Program } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
 import { isServerBuilt } from '../native/server.js';
 

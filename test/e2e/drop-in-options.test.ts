@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { byBoth, DropIn, shellOk } from '../helpers/drop-in.js';
-import type { Program } from '../helpers/drop-in.js';
+import { byBoth, DropIn, shellOk } from '../helpers/side-by-side.js';
+import type { Program } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
 import { isServerBuilt } from '../native/server.js';
 

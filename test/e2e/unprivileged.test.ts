@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TemporaryUser } from '../helpers/container-tools.js';
-import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/drop-in.js';
+import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
 import { isServerBuilt } from '../native/server.js';
 

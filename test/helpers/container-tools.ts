@@ -97,7 +97,10 @@ export class ContainerTools {
     chmodSync(this.#base, 0o755);
     copyFileSync(DUMPER, join(this.#base, 'dump.py'));
     const lines = ['[storage]', 'driver = "overlay"'];
-    lines.push(`graphroot = "${join(this.#base, 'root')}"`, `runroot = "${join(this.#base, 'run')}"`);
+    // Rootless takes the second word for the first, and finds a place for the third itself.
+    lines.push(`graphroot = "${join(this.#base, 'root')}"`);
+    lines.push(`rootless_storage_path = "${join(this.#base, 'root')}"`);
+    lines.push(`runroot = "${join(this.#base, 'run')}"`);
     if (mountProgram !== undefined) {
       lines.push('[storage.options.overlay]', `mount_program = "${mountProgram}"`);
     }

@@ -1,98 +1,115 @@
-/** The same mount by lamina-fuse and by fuse-overlayfs, for tests that hold one to the other. */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+/** `lamina-fuse -o lowerdir=..,upperdir=..,workdir=.. DIR`, and kernel overlayfs with every feature on: the two sides of a writable union. */
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SERVER } from '../native/server.js';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
-export const PROGRAMS = { lamina: SERVER, 'fuse-overlayfs': '/usr/bin/fuse-overlayfs' } as const;
+const run = promisify(execFile);
 
-export type Program = keyof typeof PROGRAMS;
+export const SERVER =
+  process.env['LAMINA_FUSE'] ??
+  fileURLToPath(new URL(`../../prebuilds/${process.platform}-${process.arch}/lamina-fuse`, import.meta.url));
 
-export interface CommandOutcome {
-  status: number | null;
-  stdout: string;
-  stderr: string;
+const ENABLE_URING = '/sys/module/fuse/parameters/enable_uring';
+
+/** The directories of a stack. */
+export interface Layers {
+  /** Uppermost first, as both take them. */
+  lowers: readonly string[];
+  upper: string;
+  work: string;
 }
 
-/** Runs a shell script in `directory`; `arguments_` are its $1, $2, ... */
-export function shell(script: string, directory: string, ...arguments_: string[]): CommandOutcome {
-  const { status, stdout, stderr } = spawnSync('bash', ['-c', script, 'script', ...arguments_], {
-    cwd: directory,
-    encoding: 'latin1',
-    timeout: 60_000,
-    env: { ...process.env, LC_ALL: 'C' },
-  });
-  return { status, stdout, stderr };
+/** What overlayfs needs to rename lower directories, keep hard links and copy attributes alone. */
+export const ALL_FEATURES = 'redirect_dir=on,index=on,metacopy=on';
+
+export function layerOptions({ lowers, upper, work }: Layers): string {
+  return `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`;
 }
 
-/** As shell(), and raises when the script fails. */
-export function shellOk(script: string, directory: string, ...arguments_: string[]): string {
-  const outcome = shell(script, directory, ...arguments_);
-  if (outcome.status !== 0) throw new Error(`exit ${outcome.status}: ${outcome.stderr}${outcome.stdout}`);
-  return outcome.stdout;
+export async function mountKernel(layers: Layers, dir: string, features = ALL_FEATURES): Promise<void> {
+  await run('mount', ['-t', 'overlay', '-o', `${layerOptions(layers)},${features}`, 'overlay', dir]);
 }
 
-/** Directories `l` (lower), `u`, `w`, `m` in a directory of their own. */
-export class DropIn {
-  readonly base = mkdtempSync(join(tmpdir(), 'lamina-drop-in-'));
-  readonly mnt = join(this.base, 'm');
-
-  /** `fill` makes the lower directory's content, in it. */
-  constructor(fill: string) {
-    for (const name of ['l', 'u', 'w', 'm']) mkdirSync(join(this.base, name));
-    shellOk(`set -e; ${fill}`, join(this.base, 'l'));
-  }
-
-  /** Runs the program with `-o lowerdir=l,upperdir=u,workdir=w[,OPTIONS] m`. */
-  mount(program: Program, options = ''): CommandOutcome {
-    const list = ['lowerdir=l,upperdir=u,workdir=w', ...(options === '' ? [] : [options])].join(',');
-    return this.run(program, '-o', list, 'm');
-  }
-
-  /** Runs the program with these arguments, in the directory; pipes are its streams, as podman has it. */
-  run(program: Program, ...args: string[]): CommandOutcome {
-    const { status, stdout, stderr } = spawnSync(PROGRAMS[program], args, {
-      cwd: this.base,
-      encoding: 'latin1',
-      timeout: 20_000,
+/** Returns when the union is mounted, as mount_program does. `options` start with a comma. */
+export async function mountDropIn(layers: Layers, dir: string, options = ''): Promise<void> {
+  const log = openSync(`${layers.work}.log`, 'a+');
+  try {
+    const child = spawn(SERVER, ['-o', `${layerOptions(layers)}${options}`, dir], {
+      stdio: ['ignore', log, log],
     });
-    return { status, stdout, stderr };
-  }
-
-  /** The mount table's options, or undefined when nothing is mounted. */
-  options(): string[] | undefined {
-    const lines = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-    return lines
-      .find((line) => line.split(' ')[1] === this.mnt)
-      ?.split(' ')[3]
-      ?.split(',');
-  }
-
-  umount(): void {
-    shellOk('umount m', this.base);
-  }
-
-  /** Runs a script in the mounted directory and returns what it prints on both streams. */
-  inside(script: string): string {
-    return shell(`exec 2>&1; ${script}`, this.mnt).stdout;
-  }
-
-  remove(): void {
-    while (this.options() !== undefined) shellOk('umount --lazy m', this.base);
-    rmSync(this.base, { recursive: true, force: true });
+    const [status] = (await once(child, 'exit')) as [number | null];
+    if (status !== 0)
+      throw new Error(`lamina-fuse: ${status}: ${readFileSync(`${layers.work}.log`, 'utf8')}`);
+  } finally {
+    closeSync(log);
   }
 }
 
-/** What `use` makes of a mount by each of the programs. */
-export function byBoth<T>(fill: string, use: (bench: DropIn, program: Program) => T): Record<Program, T> {
-  const one = (program: Program): T => {
-    const bench = new DropIn(fill);
-    try {
-      return use(bench, program);
-    } finally {
-      bench.remove();
-    }
-  };
-  return { lamina: one('lamina'), 'fuse-overlayfs': one('fuse-overlayfs') };
+/** The server goes on writing what it knows when it is told to stop, and another may start once it has. */
+export async function unmountDropIn(dir: string): Promise<void> {
+  await run('umount', [dir]);
+}
+
+/** `use` with FUSE over io_uring allowed ("Y") or not ("N") to mounts that are made meanwhile. */
+export async function withUring<T>(value: 'Y' | 'N', use: () => Promise<T>): Promise<T> {
+  if (!existsSync(ENABLE_URING)) return use();
+  const before = readFileSync(ENABLE_URING, 'utf8').trim();
+  if (before !== value) writeFileSync(ENABLE_URING, value);
+  try {
+    return await use();
+  } finally {
+    if (before !== value) writeFileSync(ENABLE_URING, before);
+  }
+}
+
+let isBuilt: boolean | undefined;
+
+/** Whether the server mounts a union that can be written to: by doing it. */
+export function isWritableServerBuilt(): boolean {
+  return (isBuilt ??= probe());
+}
+
+function probe(): boolean {
+  if (!existsSync(SERVER)) return false;
+  const base = mkdtempSync(join(tmpdir(), 'lamina-probe-'));
+  const [lower, upper, work, dir] = ['lower', 'upper', 'work', 'mnt'].map((name) => join(base, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  [lower, upper, work, dir].forEach((path) => mkdirSync(path));
+  try {
+    const options = layerOptions({ lowers: [lower], upper, work });
+    execFileSync(SERVER, ['-o', options, dir], { timeout: 10_000, stdio: 'ignore' });
+    writeFileSync(join(dir, 'probe'), '');
+    return existsSync(join(upper, 'probe'));
+  } catch {
+    return false;
+  } finally {
+    spawnSync('umount', ['-l', dir], { stdio: 'ignore' });
+    rmSync(base, { recursive: true, force: true });
+  }
+}
+
+/** Unmounts whatever is mounted at or below `path`, the last first. For the end of a test that failed. */
+export function unmountBelow(path: string): void {
+  const below = readFileSync('/proc/self/mountinfo', 'latin1')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((point) => point.startsWith(`${path}/`));
+  for (const point of below.reverse()) spawnSync('umount', ['-l', point], { stdio: 'ignore' });
 }
