@@ -9,9 +9,11 @@ export class Context {
   #warm = new Set();
   #prepared = new Set();
 
-  constructor(work) {
+  constructor(work, places) {
     this.work = work;
+    this.places = places;
     this.loadProgram = compiled(work, 'load');
+    this.writeLoadProgram = compiled(work, 'write-load');
     mkdirSync(join(work, 'mnt'), { recursive: true });
   }
 
@@ -44,6 +46,11 @@ export class Context {
   /** Runs bench/load/load.cc; -> { seconds, operations, bytes }. */
   load(...args) {
     return JSON.parse(run(this.loadProgram, args));
+  }
+
+  /** Runs bench/load/write-load.cc; -> { seconds, operations, bytes }. */
+  write(...args) {
+    return JSON.parse(run(this.writeLoadProgram, args.map(String)));
   }
 
   /** Reads everything that the subjects read from, once, so that no figure depends on the disk. */

@@ -30,7 +30,7 @@ export function environment() {
   };
 }
 
-/** sample: { scenario, metric, image, subject, round, value, unit }. */
+/** sample: { scenario, metric, image, subject, round, value, unit, operations?, requests? }. */
 export function record(samples, about) {
   const directory = join(PROJECT, 'bench/results');
   mkdirSync(directory, { recursive: true });
@@ -52,7 +52,17 @@ export function table(samples) {
     const subjects = groupBy(ofMetric, (sample) => sample.subject);
     const middle = (subject) => median(subjects.get(subject).map((sample) => sample.value));
     const references = REFERENCES.filter((name) => subjects.has(name));
-    const rows = [[metric, 'median', 'spread', ...references.map((name) => `/${name}`), 'rounds']];
+    const counted = ofMetric.some((sample) => sample.requests);
+    const rows = [
+      [
+        metric,
+        'median',
+        'spread',
+        ...references.map((name) => `/${name}`),
+        'rounds',
+        ...(counted ? ['requests/op'] : []),
+      ],
+    ];
     for (const [subject, ofSubject] of subjects) {
       const values = ofSubject.map((sample) => sample.value);
       rows.push([
@@ -61,11 +71,28 @@ export function table(samples) {
         `${(spread(values) * 100).toFixed(0)}%`,
         ...references.map((name) => (median(values) / middle(name)).toFixed(2)),
         String(values.length),
+        ...(counted ? [requestsOf(ofSubject)] : []),
       ]);
     }
     lines.push(...aligned(rows), '');
   }
   return lines.join('\n');
+}
+
+/** FUSE requests an operation, all and the frequent ones, of the sample in the middle. */
+export function requestsOf(samples) {
+  const counted = samples.filter((sample) => sample.requests);
+  if (counted.length === 0) return '-';
+  const { operations, requests } = counted.sort((a, b) => a.requests.total - b.requests.total)[
+    counted.length >> 1
+  ];
+  const { total, ...kinds } = requests;
+  const each = (count) => (count / operations).toFixed(2);
+  const frequent = Object.entries(kinds)
+    .sort(([, a], [, b]) => b - a)
+    .filter(([, count]) => count / operations >= 0.05)
+    .map(([name, count]) => `${name} ${each(count)}`);
+  return [each(total), ...(frequent.length > 0 ? [`(${frequent.join(', ')})`] : [])].join(' ');
 }
 
 function aligned(rows) {

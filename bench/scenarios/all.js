@@ -1,10 +1,14 @@
 /**
- * What is measured, in the order in which it runs. A scenario is { name, metrics, images: names, subjects?(chosen),
+ * What is measured, in the order in which it runs. A scenario is { name, group?: 'write', metrics, images: names, subjects?(chosen),
  * measure(context, subject, image) -> [{ metric, image, unit, value, check? }] }; lower values are better in all of them.
  */
+import { append } from './append.js';
+import { bulk } from './bulk.js';
+import { chmod } from './chmod.js';
 import { depth } from './depth.js';
 import { find } from './find.js';
 import { firstRead } from './first-read.js';
+import { git } from './git.js';
 import { index } from './index-archive.js';
 import { lsLR } from './ls-lr.js';
 import { memory } from './memory.js';
@@ -14,6 +18,7 @@ import { negative } from './negative.js';
 import { openReadClose } from './open-read-close.js';
 import { readAll } from './read-all.js';
 import { ready } from './ready.js';
+import { smallFiles } from './small-files.js';
 import { stat } from './stat.js';
 import { walk } from './walk.js';
 
@@ -32,4 +37,9 @@ export const SCENARIOS = [
   index,
   ready,
   memory,
+  smallFiles,
+  git,
+  chmod,
+  append,
+  bulk,
 ];

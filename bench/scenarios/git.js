@@ -1,0 +1,28 @@
+/**
+ * A repository of 4,600 files cloned over git's own transport, another branch checked out (about 1,100 files replaced),
+ * and `git status` twice: the first refreshes the index, the second is what an editor asks for all day. Stands for
+ * development containers and CI checkouts. Does not show a network, nor a status with cold caches.
+ */
+import { join } from 'node:path';
+import { eachPlace } from '../lib/writable.js';
+import { repository } from '../materials/repository.js';
+
+export const git = {
+  name: 'git',
+  group: 'write',
+  metrics: ['git-clone', 'git-checkout', 'git-status-first', 'git-status'],
+  images: ['base3'],
+  async measure(context, subject, image) {
+    const { bare, files, changed } = await repository(context.work);
+    const env = { ...process.env, GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null' };
+    return eachPlace(context, subject, image, {}, (steps) => {
+      const clone = join(steps.directory, 'clone');
+      const inClone = (metric, operations, ...args) =>
+        steps.program(metric, operations, 'git', ['-C', clone, ...args], { env });
+      steps.program('git-clone', files, 'git', ['clone', '--quiet', '--no-local', bare, clone], { env });
+      inClone('git-checkout', changed, 'checkout', '--quiet', 'earlier');
+      inClone('git-status-first', files, 'status', '--porcelain');
+      inClone('git-status', files, 'status', '--porcelain');
+    });
+  },
+};
