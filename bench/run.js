@@ -83,6 +83,17 @@ function present(subjects, reported) {
   });
 }
 
+/** A sample that fails ends the run with status 1, but not before the others were taken. */
+async function attempt(scenario, context, subject, built) {
+  try {
+    return await scenario.measure(context, subject, built);
+  } catch (error) {
+    process.stderr.write(`${scenario.name} ${subject.name}: ${error.message}\n`);
+    process.exitCode = 1;
+    return [];
+  }
+}
+
 /** All subjects must have done the same work: the same number of operations and bytes. */
 function checkSame(expected, measurement, subject) {
   if (measurement.check === undefined) return;
@@ -122,7 +133,7 @@ async function main() {
             process.stderr.write(
               `round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`,
             );
-            for (const measurement of await scenario.measure(context, subject, built)) {
+            for (const measurement of await attempt(scenario, context, subject, built)) {
               checkSame(expected, measurement, subject.name);
               const { metric, value, unit, image: of, operations, requests } = measurement;
               samples.push({

@@ -4,7 +4,8 @@
 //   write-load create DIR COUNT            makes DIR and COUNT files of 1 KiB in it
 //   write-load append DIR COUNT N          N times: open one of them with O_APPEND, write 100 bytes, close
 //   write-load sequential FILE BYTES [fsync]   from 0 in pieces of 1 MiB, over what is there
-//   write-load random FILE BYTES N         N writes of 4 KiB at aligned places below BYTES, the same in every run
+//   write-load random FILE BYTES N         N writes of 4 KiB at aligned places below BYTES, the same in every
+//   run write-load chown FILE UID              one chown(2)
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,7 +73,7 @@ static std::vector<std::string> names(const std::string& directory, std::uint64_
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr, "usage: write-load create|append|sequential|random ...\n");
+    std::fprintf(stderr, "usage: write-load create|append|chown|sequential|random ...\n");
     return 2;
   }
   const std::string command = argv[1];
@@ -98,6 +99,10 @@ int main(int argc, char** argv) {
       write_piece(fd, file, data.data(), 100);
       close_or_fail(fd, file);
     }
+  } else if (command == "chown") {
+    start = now();
+    if (chown(path.c_str(), static_cast<uid_t>(size), static_cast<gid_t>(size)) < 0) fail("chown", path);
+    operations = 1;
   } else if (command == "sequential") {
     int fd = open_or_fail(path, O_WRONLY | O_CREAT);
     for (std::uint64_t done = 0; done < size; done += data.size())

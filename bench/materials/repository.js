@@ -31,7 +31,7 @@ export function repository(work) {
     const bare = join(directory, 'bare.git');
     const random = randomFrom(4600);
     const git = (when, ...args) =>
-      run('git', ['-C', tree, ...args], {
+      run('git', ['-C', tree, '-c', 'gc.auto=0', '-c', 'maintenance.auto=false', ...args], {
         env: {
           PATH: process.env.PATH,
           HOME: directory,

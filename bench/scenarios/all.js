@@ -5,6 +5,8 @@
 import { append } from './append.js';
 import { bulk } from './bulk.js';
 import { chmod } from './chmod.js';
+import { chown } from './chown.js';
+import { compile } from './compile.js';
 import { depth } from './depth.js';
 import { find } from './find.js';
 import { firstRead } from './first-read.js';
@@ -14,10 +16,12 @@ import { lsLR } from './ls-lr.js';
 import { memory } from './memory.js';
 import { mountCached } from './mount-cached.js';
 import { mountCold } from './mount-cold.js';
+import { npmCi } from './npm-ci.js';
 import { negative } from './negative.js';
 import { openReadClose } from './open-read-close.js';
 import { readAll } from './read-all.js';
 import { ready } from './ready.js';
+import { removeLower } from './remove-lower.js';
 import { smallFiles } from './small-files.js';
 import { stat } from './stat.js';
 import { walk } from './walk.js';
@@ -39,7 +43,11 @@ export const SCENARIOS = [
   memory,
   smallFiles,
   git,
+  npmCi,
+  compile,
   chmod,
+  removeLower,
+  chown,
   append,
   bulk,
 ];
