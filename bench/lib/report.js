@@ -43,7 +43,7 @@ export function record(samples, about) {
 }
 
 /** What others are held against, where a metric has it. */
-const REFERENCES = ['overlayfs', 'fuse-overlayfs', 'umoci-unpack', 'tar-tf + node-e-0'];
+export const REFERENCES = ['overlayfs', 'fuse-overlayfs', 'umoci-unpack', 'tar-tf + node-e-0'];
 
 /** One block a metric and image, one line a subject: median, spread, and the ratio to each reference that took part. */
 export function table(samples) {
@@ -104,7 +104,7 @@ function aligned(rows) {
   );
 }
 
-function groupBy(list, key) {
+export function groupBy(list, key) {
   const groups = new Map();
   for (const item of list) {
     if (!groups.has(key(item))) groups.set(key(item), []);
