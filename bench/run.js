@@ -135,7 +135,7 @@ async function main() {
             );
             for (const measurement of await attempt(scenario, context, subject, built)) {
               checkSame(expected, measurement, subject.name);
-              const { metric, value, unit, image: of, operations, requests } = measurement;
+              const { metric, value, unit, image: of, operations, requests, serverSec } = measurement;
               samples.push({
                 scenario: scenario.name,
                 metric,
@@ -145,6 +145,7 @@ async function main() {
                 value,
                 unit,
                 ...(operations && { operations }),
+                ...(serverSec !== undefined && { serverSec }),
                 ...(requests && { requests }),
               });
             }

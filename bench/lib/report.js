@@ -30,7 +30,7 @@ export function environment() {
   };
 }
 
-/** sample: { scenario, metric, image, subject, round, value, unit, operations?, requests? }. */
+/** sample: { scenario, metric, image, subject, round, value, unit, operations?, serverSec?, requests? }. */
 export function record(samples, about) {
   const directory = join(PROJECT, 'bench/results');
   mkdirSync(directory, { recursive: true });
@@ -52,7 +52,7 @@ export function table(samples) {
     const subjects = groupBy(ofMetric, (sample) => sample.subject);
     const middle = (subject) => median(subjects.get(subject).map((sample) => sample.value));
     const references = REFERENCES.filter((name) => subjects.has(name));
-    const counted = ofMetric.some((sample) => sample.requests);
+    const counted = ofMetric.some((sample) => sample.serverSec !== undefined);
     const rows = [
       [
         metric,
@@ -60,7 +60,7 @@ export function table(samples) {
         'spread',
         ...references.map((name) => `/${name}`),
         'rounds',
-        ...(counted ? ['requests/op'] : []),
+        ...(counted ? ['server CPU', 'requests/op'] : []),
       ],
     ];
     for (const [subject, ofSubject] of subjects) {
@@ -71,12 +71,18 @@ export function table(samples) {
         `${(spread(values) * 100).toFixed(0)}%`,
         ...references.map((name) => (median(values) / middle(name)).toFixed(2)),
         String(values.length),
-        ...(counted ? [requestsOf(ofSubject)] : []),
+        ...(counted ? [serverTimeOf(ofSubject), requestsOf(ofSubject)] : []),
       ]);
     }
     lines.push(...aligned(rows), '');
   }
   return lines.join('\n');
+}
+
+/** Processor time that the serving processes took, the median. */
+function serverTimeOf(samples) {
+  if (samples[0].serverSec === undefined) return '-';
+  return figure(median(samples.map((sample) => sample.serverSec)), 's');
 }
 
 /** FUSE requests an operation, all and the frequent ones, of the sample in the middle. */

@@ -1,6 +1,7 @@
 /** A writable mount made for one sample: a fresh upper on disk or on tmpfs, taken away afterwards. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { processorTime, serversOf } from './processes.js';
 import { between } from './requests.js';
 import { dropDentriesAndInodes, isMounted, run, timed, unmount } from './system.js';
 
@@ -54,6 +55,7 @@ class Steps {
   #image;
   #scratch;
   #mount;
+  #servers;
 
   constructor({ image, place, directory, scratch, mount }) {
     this.#image = image;
@@ -61,6 +63,7 @@ class Steps {
     this.#mount = mount;
     this.place = place;
     this.directory = directory;
+    this.#servers = serversOf(directory);
   }
 
   /** Dirty pages of what went before are written out before the clock starts, not while it runs. */
@@ -72,7 +75,9 @@ class Steps {
   step(metric, operations, action) {
     this.settle();
     const before = this.#mount.counters?.();
+    const serverTime = this.#serverTime();
     const value = action();
+    const serverSec = this.#serverTime() - serverTime;
     const requests = before && between(before, this.#mount.counters());
     this.measurements.push({
       metric: `${metric}-${this.place}`,
@@ -80,8 +85,14 @@ class Steps {
       unit: 's',
       value,
       operations,
+      ...(this.#servers.length > 0 && { serverSec: Number(serverSec.toFixed(2)) }),
       ...(requests && { requests }),
     });
+  }
+
+  /** A server that keeps off the processor can still be slow; one that does not cannot be fast. */
+  #serverTime() {
+    return this.#servers.reduce((sum, pid) => sum + processorTime(pid), 0);
   }
 
   /** A step that is one program run from its start to its end. */
