@@ -1,11 +1,12 @@
 // The load generators that write: one process, plain system calls. Prints one JSON line: seconds, operations,
 // bytes. Any result other than the expected one ends the program with status 1.
 //
-//   write-load create DIR COUNT            makes DIR and COUNT files of 1 KiB in it
-//   write-load append DIR COUNT N          N times: open one of them with O_APPEND, write 100 bytes, close
-//   write-load sequential FILE BYTES [fsync]   from 0 in pieces of 1 MiB, over what is there
-//   write-load random FILE BYTES N         N writes of 4 KiB at aligned places below BYTES, the same each time
-//   write-load chown FILE UID              one chown(2)
+//   write-load create DIR COUNT       makes DIR and COUNT files of 1 KiB in it
+//   write-load append DIR COUNT N     N times: open one of them with O_APPEND, write 100 bytes, close
+//   write-load sequential FILE BYTES [fsync]
+//                                     from 0 in pieces of 1 MiB, over what is there
+//   write-load random FILE BYTES N    N writes of 4 KiB at aligned places below BYTES, the same each time
+//   write-load chown FILE UID         one chown(2)
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
