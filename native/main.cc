@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "scan/scan.h"
 #include "stack.h"
 #include "supervisor.h"
 
@@ -23,6 +24,7 @@ constexpr const char* kUsage =
     "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr]\n"
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
+    "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
     "       lamina-fuse --version\n";
 
 int serve(const std::vector<std::string>& arguments) {
@@ -74,6 +76,9 @@ int main(int argc, char** argv) {
   arguments.erase(arguments.begin());
   if (command == "serve") return serve(arguments);
   if (command == "umount") return umount(arguments);
+  if (command == "scan") return lamina::scan::scan_command(arguments);
+  if (command == "apply") return lamina::scan::apply_command(arguments);
+  if (command == "lock") return lamina::scan::lock_command(arguments);
   if (command == "--version") {
     puts("lamina-fuse " LAMINA_VERSION);
     return 0;

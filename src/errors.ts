@@ -36,6 +36,14 @@ export const ERROR_CODES = {
   ENOSERVER: { exitCode: 1, hint: 'Build it with: npm run build:native (needs g++ and make).' },
   EDRIVER: { exitCode: 1, hint: 'Use the other driver with --driver.' },
   EMOUNT: { exitCode: 1, hint: 'See the step and the system error in the message.' },
+  ENOCONTAINER: { exitCode: 1, hint: 'List the containers with: lamina ps -a.' },
+  ENAME: { exitCode: 1, hint: 'Choose another name with --name, or remove the other container.' },
+  EINUSE: { exitCode: 1, hint: 'Unmount it first; lamina mounts shows where it is mounted.' },
+  EBASE: { exitCode: 1, hint: 'Put the archive that the container was made from back in its place.' },
+  EUPPER: {
+    exitCode: 1,
+    hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
+  },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 

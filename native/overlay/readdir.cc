@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "fuse/dirent_writer.h"
+#include "overlay/entries.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 #include "toc/xxh64.h"
@@ -28,26 +29,6 @@ constexpr uint64_t kFirstEntryCookie = 2;
 constexpr uint64_t kHashCookies = 1ULL << 62;
 constexpr size_t kMaxListings = 64;
 
-// Calls visit(name, d_type, fd) for each entry but `.` and `..` of an open directory; closes it.
-template <typename Visit>
-int for_each_entry(int fd, Visit&& visit) {
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
-  errno = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") visit(entry->d_name, entry->d_type, dirfd(stream));
-    errno = 0;
-  }
-  const int error = errno;
-  closedir(stream);
-  return error;
-}
-
 }  // namespace
 
 // Every visible name of a directory, in no order.
@@ -59,7 +40,8 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
   const auto visit_directory = [&](int fd, const XattrNames& names) {
     Marks marks;
     read_marks(names, fd, at::kSelf, marks);
-    return for_each_entry(fd, [&](const char* name, uint8_t type, int dir) {
+    std::vector<std::string> whiteouts;
+    const int error = for_each_entry(fd, [&](const char* name, uint8_t type, int dir) {
       bool hidden = false;
       if (type == DT_CHR || type == DT_UNKNOWN || (type == DT_REG && marks.xattr_whiteouts)) {
         struct stat status {};
@@ -69,9 +51,16 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
                                            at::get_xattr(dir, name, names.whiteout.c_str(), nullptr, 0) >= 0);
         type = IFTODT(status.st_mode);
       }
+      if (is_file_whiteout(name)) {
+        whiteouts.emplace_back(name + kFileWhiteout.size());
+        return;
+      }
       if (merged && !seen.insert(name).second) return;
       if (!hidden) visit(name, type);
     });
+    // They hide what is below this directory, not what is in it.
+    seen.insert(whiteouts.begin(), whiteouts.end());
+    return error;
   };
   if (record != nullptr && record->has(kUpper)) {
     FileRef dir;

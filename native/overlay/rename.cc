@@ -53,10 +53,7 @@ int Union::prepare_move(uint64_t parent, std::string_view name, uint64_t to_pare
 int Union::make_room(const Found& found, uint64_t node) {
   if (!S_ISDIR(found.type)) {
     // Its other names, if it has any, must be copied up before this one goes.
-    if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
-      return copy_up(found.lower.toc, Copy::kAttributes);
-    }
-    return 0;
+    return has_other_names(found) ? copy_up(node, Copy::kAttributes) : 0;
   }
   if (const int error = check_empty(node); error != 0) return error;
   if (!found.in_upper) return 0;
@@ -72,9 +69,7 @@ int Union::make_room(const Found& found, uint64_t node) {
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
-  // A whiteout that is to be seen cannot be kept in a directory where whiteouts are not seen (kernel:
-  // ovl_rename).
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return EINVAL;
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
 
@@ -144,7 +139,8 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     return finish(0);
   }
 
-  const bool hide = lower_has(parent, name);
+  // A whiteout that was asked for hides the name as any other does.
+  const bool hide = (flags & RENAME_WHITEOUT) != 0 || lower_has(parent, name);
   NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
   const bool replaced_dir = hold && S_ISDIR(target.type);
   if (target.in_upper && !replaced_dir && target.type != 0) {

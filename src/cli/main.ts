@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
+import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
@@ -16,7 +17,8 @@ export function createProgram(): Command {
     .option('--root <string>', 'Directory of the store and its cache (LAMINA_ROOT)')
     .option('--debug', 'Print stack traces of unexpected errors')
     .version(`lamina version ${VERSION}`, '-v, --version', 'Print version information and quit');
-  for (const register of [registerMount, registerUmount, registerMounts, registerFs]) register(program);
+  for (const register of [registerMount, registerUmount, registerMounts, registerContainers, registerFs])
+    register(program);
   program.hook('preAction', () => {
     const { root } = program.opts<{ root?: string }>();
     if (root !== undefined) process.env.LAMINA_ROOT = root;

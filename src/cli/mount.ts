@@ -1,7 +1,10 @@
-/** `lamina mount IMAGE DIR` */
+/** `lamina mount CONTAINER|IMAGE DIR` */
 import type { ChildProcess } from 'node:child_process';
 import type { Command } from 'commander';
+import type { ContainerRecord } from '../container/record.js';
+import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
+import type { OpenedImage, OpenImageOptions } from '../image/open.js';
 import type { Mounted } from '../mount/mount.js';
 import type { DriverName } from '../mount/options.js';
 
@@ -12,12 +15,14 @@ interface Flags {
   allowOther?: boolean;
   options: string[];
   maxInflated?: string;
+  rw?: boolean;
 }
 
 export function register(program: Command): void {
   program
     .command('mount')
-    .description('Mount the root filesystem of an image on a directory')
+    .description('Mount the root filesystem of a container, or of an image, on a directory')
+    .usage('[OPTIONS] CONTAINER|IMAGE DIR')
     .argument('<image>')
     .argument('<dir>')
     .option('--allow-other', 'Let users other than the one who mounts see the files')
@@ -29,10 +34,12 @@ export function register(program: Command): void {
     )
     .option('-o, --options <list>', OPTIONS_HELP, (value: string, all: string[]) => [...all, value], [])
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
+    .option('--rw', 'Mount writable; of an image, create a container and print its ID')
     .action(async (image: string, directory: string, flags: Flags) => run(image, directory, flags));
 }
 
 const OPTIONS_HELP = `Mount options, separated by commas:
+ro, rw             a container is mounted writable unless "ro" is given; an image is read-only
 suid, dev          keep setuid bits, devices (root only; default nosuid,nodev)
 noexec             run no programs
 allow_other        as --allow-other
@@ -41,33 +48,81 @@ threads=N          server threads (default one for each CPU)
 no_uring           do not use FUSE-over-io_uring`;
 
 async function run(name: string, directory: string, flags: Flags): Promise<void> {
-  const [{ openImage, parseSize }, { mountOpened }, { parseMountOptions }, { createProgress }] =
-    await Promise.all([
-      import('../image/open.js'),
-      import('../image/mount.js'),
-      import('../mount/options.js'),
-      import('./progress.js'),
-    ]);
+  const [
+    { openImage, parseSize },
+    { mountOpened },
+    { parseMountOptions },
+    { createProgress },
+    { ContainerStore },
+    { containerLayer, sweepPrivateMounts },
+  ] = await Promise.all([
+    import('../image/open.js'),
+    import('../image/mount.js'),
+    import('../mount/options.js'),
+    import('./progress.js'),
+    import('../container/store.js'),
+    import('../container/private-mount.js'),
+  ]);
+  const store = new ContainerStore();
+  await sweepPrivateMounts();
+  let container = await findContainer(store, name);
   const driver = parseDriver(flags.driver);
-  const options = parseMountOptions(flags.options, flags.allowOther === true, process.getuid?.() === 0);
+  const options = parseMountOptions(
+    flags.options,
+    flags.allowOther === true,
+    process.getuid?.() === 0,
+    container !== undefined || flags.rw === true,
+  );
+  if (flags.rw === true && options.readOnly)
+    throw new LaminaError('EUSAGE', 'conflicting options: --rw and -o ro cannot be used together');
   const progress = createProgress('Decompressing');
-  const image = await openImage(name, {
-    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+  const openOptions: OpenImageOptions = {
     ...(flags.maxInflated === undefined
       ? {}
       : { maxInflatedBytes: parseSize(flags.maxInflated, '--max-inflated') }),
     onProgress: progress.update,
-  }).finally(() => progress.finish());
+  };
+  const image = await (
+    container === undefined
+      ? openImage(name, {
+          ...openOptions,
+          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+        })
+      : (await import('../container/base.js')).openBase(container, openOptions)
+  ).finally(() => progress.finish());
   try {
     const warn = (message: string): void => void process.stderr.write(`lamina: warning: ${message}\n`);
     // From before the mount exists, so that an interrupt at any moment unmounts it.
     const interrupt = flags.foreground === true ? interruption() : undefined;
-    const mounted = await mountOpened(image, directory, options, driver, warn);
+    let created: ContainerRecord | undefined;
+    if (flags.rw === true && container === undefined) container = created = await createOf(store, image);
+    const writable = container === undefined ? undefined : containerLayer(store, container);
+    let mounted: Mounted;
+    try {
+      mounted = await mountOpened(image, directory, options, driver, warn, writable);
+    } catch (error) {
+      if (created !== undefined) await store.remove(created);
+      throw error;
+    }
+    if (created !== undefined) process.stdout.write(`${created.id}\n`);
     if (interrupt !== undefined) await foreground(mounted, interrupt);
     else mounted.release();
   } finally {
     image.close();
   }
+}
+
+/** A container by its name or whole ID; one by the beginning of its ID only where no file is called so. */
+async function findContainer(store: ContainerStore, name: string): Promise<ContainerRecord | undefined> {
+  if (name.includes(':') || name.includes('/')) return undefined;
+  const found = await store.find(name);
+  if (found === undefined || found.name === name || found.id === name) return found;
+  const { existsSync } = await import('node:fs');
+  return existsSync(name) ? undefined : found;
+}
+
+async function createOf(store: ContainerStore, image: OpenedImage): Promise<ContainerRecord> {
+  return (await import('../container/create.js')).createContainer(store, image);
 }
 
 function parseDriver(text: string | undefined): DriverName | undefined {

@@ -39,6 +39,7 @@ function fields({
   record,
   state,
 }: MountEntry): Record<
+  | 'Container'
   | 'CreatedAt'
   | 'CreatedSince'
   | 'Driver'
@@ -53,6 +54,7 @@ function fields({
   string
 > {
   return {
+    Container: record.container ?? '',
     CreatedAt: record.createdAt,
     CreatedSince: formatAge(Date.parse(record.createdAt)),
     Driver: record.driver,

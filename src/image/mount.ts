@@ -2,7 +2,7 @@
 import { LaminaError } from '../errors.js';
 import { formatPlatform } from '../oci/platform.js';
 import { mountImage } from '../mount/mount.js';
-import type { Mounted } from '../mount/mount.js';
+import type { MountContainer, Mounted } from '../mount/mount.js';
 import { parseMountOptions } from '../mount/options.js';
 import type { DriverName, MountOptions } from '../mount/options.js';
 import { umount } from '../mount/umount.js';
@@ -54,13 +54,14 @@ export async function mount(
   }
 }
 
-/** Mounts an opened image; it may be closed afterwards. */
+/** Mounts an opened image, or a container of it; the image may be closed afterwards. */
 export async function mountOpened(
   opened: OpenedImage,
   directory: string,
   options: MountOptions,
   driver: DriverName | undefined,
   warn?: (message: string) => void,
+  container?: MountContainer,
 ): Promise<Mounted> {
   const image = {
     name: opened.name,
@@ -70,6 +71,7 @@ export async function mountOpened(
     sources: opened.sources,
     cache: opened.cache,
     unverified: await opened.unverified(),
+    ...(container === undefined ? {} : { container }),
   };
   try {
     return await mountImage(image, directory, options, driver, warn);

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { ArchivedImage, LayerBlob, OpenedArchive } from '../archive/image.js';
 import { parseImageName } from '../archive/name.js';
+import type { ImageName } from '../archive/name.js';
 import { openArchive } from '../archive/open.js';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { detectCompression } from '../layer/compression.js';
@@ -22,6 +23,8 @@ import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 
 export interface OpenImageOptions {
+  /** What the name means, where that is known already; the name is then only shown. */
+  parsed?: ImageName;
   /** `os[/arch[/variant]]`, which the image must be for. When absent, the host's is preferred among several images. */
   platform?: string;
   /** Directory of the cache; LAMINA_ROOT or the default when absent. */
@@ -61,7 +64,7 @@ export interface OpenedImage {
  * own EBADPATH, EWHITEOUT, EBADLAYER; everything that was opened is closed then.
  */
 export async function openImage(name: string, options: OpenImageOptions = {}): Promise<OpenedImage> {
-  const parsed = parseImageName(name);
+  const parsed = options.parsed ?? parseImageName(name);
   const cache = await Cache.open(options.root);
   const progress = new InflateTotal(options.onProgress);
   const maxBytes = options.maxInflatedBytes ?? defaultMaxInflated();

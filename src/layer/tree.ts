@@ -119,3 +119,50 @@ export interface MergedToc {
   layers: readonly TocLayer[];
   root: DirNode;
 }
+
+/** One inode of a numbered tree. Fields as in TreeNode; `parent` is 0 but for directories. */
+export interface TreeInode {
+  ino: number;
+  type: NodeType;
+  mode: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  sizeBytes: number;
+  mtimeSec: number;
+  mtimeNsec: number;
+  rdevMajor: number;
+  rdevMinor: number;
+  layer: number;
+  target: ByteString;
+  xattrs: Xattrs | undefined;
+  parent: number;
+  opaque: boolean;
+  implicit: boolean;
+}
+
+export interface TreeEntry {
+  name: ByteString;
+  ino: number;
+  type: NodeType;
+}
+
+export const ROOT_INO = 1;
+
+/** A tree that is asked by inode number: a TOC file, or one with an upper directory over it. */
+export interface TreeReader {
+  readonly kind: 'layer' | 'merged';
+  /** Bottom to top. */
+  readonly layers: readonly TocLayer[];
+  /** Inodes are numbered from 1 up to this. */
+  readonly inodeCount: number;
+  /** How many sources extents may name; as many as there are layers when absent. */
+  readonly sourceCount?: number;
+  inode(ino: number): TreeInode;
+  /** The ino that `name` leads to in the directory `parentIno`; undefined when it has no such name or is none. */
+  lookup(parentIno: number, name: ByteString): number | undefined;
+  /** The children of a directory in byte order of their names; none for all else. */
+  entries(ino: number): TreeEntry[];
+  /** The extents of a regular file, in order; none for all else. */
+  extents(ino: number): readonly Extent[];
+}

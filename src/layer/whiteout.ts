@@ -17,6 +17,19 @@ export function bareName(name: ByteString): ByteString {
   return name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name;
 }
 
+/** The entry's name that hides the lower layers' `name`. */
+export function whiteoutName(name: ByteString): ByteString {
+  return PREFIX + name;
+}
+
+/** The entry's name by which its directory shows nothing of the lower layers. */
+export const OPAQUE_NAME: ByteString = OPAQUE;
+
+/** Names that a layer cannot hold, since they would hide something instead. */
+export function isReservedName(name: ByteString): boolean {
+  return name.startsWith(PREFIX);
+}
+
 export type EntryMeaning =
   | { kind: 'plain' }
   /** The directory that holds it shows nothing of the lower layers. */

@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import type { ByteString } from '../bytes.js';
 import { escapeBytes } from '../bytes.js';
+import type { TreeReader } from '../layer/tree.js';
 import { HOLE } from '../layer/tree.js';
 import { readSource } from '../tar/source.js';
 import type { ByteSource } from '../tar/source.js';
-import type { TocInode, TocReader } from './toc-reader.js';
+import type { TocInode } from './toc-reader.js';
 import { ROOT_INO } from './toc-reader.js';
 
 const TYPE_LETTERS = {
@@ -26,7 +27,7 @@ const TYPE_LETTERS = {
  * @param start   the directory or file to begin at: its ino and its absolute path
  */
 export function* dumpLines(
-  toc: TocReader,
+  toc: TreeReader,
   sources: readonly ByteSource[],
   start: { ino: number; path: ByteString } = { ino: ROOT_INO, path: '/' },
 ): Generator<string> {
@@ -34,12 +35,12 @@ export function* dumpLines(
 }
 
 /** The whole dump as one text; each line ends in a newline. */
-export function dumpToc(toc: TocReader, sources: readonly ByteSource[]): string {
+export function dumpToc(toc: TreeReader, sources: readonly ByteSource[]): string {
   return [...dumpLines(toc, sources), ''].join('\n');
 }
 
 function* dumpNode(
-  toc: TocReader,
+  toc: TreeReader,
   sources: readonly ByteSource[],
   ino: number,
   path: ByteString,
@@ -66,7 +67,7 @@ function* dumpNode(
 }
 
 function dumpLine(
-  toc: TocReader,
+  toc: TreeReader,
   sources: readonly ByteSource[],
   inode: TocInode,
   shownPath: string,
@@ -87,7 +88,7 @@ function dumpLine(
   return fields.join(' ');
 }
 
-function dumpContent(toc: TocReader, sources: readonly ByteSource[], inode: TocInode): string {
+function dumpContent(toc: TreeReader, sources: readonly ByteSource[], inode: TocInode): string {
   if (inode.type === 'symlink' || inode.type === 'link') return `->${escapeBytes(inode.target)}`;
   if (inode.type !== 'file') return '-';
   const hash = createHash('sha256');

@@ -10,12 +10,14 @@ import type {
   Extent,
   LayerToc,
   MergedToc,
-  NodeType,
   TocLayer,
+  TreeEntry,
+  TreeInode,
   TreeNode,
+  TreeReader,
   Xattrs,
 } from '../layer/tree.js';
-import { HOLE } from '../layer/tree.js';
+import { HOLE, ROOT_INO } from '../layer/tree.js';
 import { MAX_DEPTH } from './encode.js';
 import {
   FIXED_HEADER_BYTES,
@@ -32,36 +34,10 @@ import {
 } from './toc-format.js';
 import type { SectionName } from './toc-format.js';
 
-/** One inode record, decoded. Fields as in TreeNode; `parent` is 0 but for directories. */
-export interface TocInode {
-  ino: number;
-  type: NodeType;
-  mode: number;
-  nlink: number;
-  uid: number;
-  gid: number;
-  sizeBytes: number;
-  mtimeSec: number;
-  mtimeNsec: number;
-  rdevMajor: number;
-  rdevMinor: number;
-  layer: number;
-  target: ByteString;
-  xattrs: Xattrs | undefined;
-  parent: number;
-  opaque: boolean;
-  implicit: boolean;
-}
+export type { TreeEntry as TocEntry, TreeInode as TocInode } from '../layer/tree.js';
+export { ROOT_INO };
 
-export interface TocEntry {
-  name: ByteString;
-  ino: number;
-  type: NodeType;
-}
-
-export const ROOT_INO = 1;
-
-export class TocReader {
+export class TocReader implements TreeReader {
   readonly kind: 'layer' | 'merged';
   readonly inodeCount: number;
   /** Bottom to top. */
@@ -117,7 +93,7 @@ export class TocReader {
     });
   }
 
-  inode(ino: number): TocInode {
+  inode(ino: number): TreeInode {
     const inodes = this.#sections.inodes;
     if (!(ino >= 1 && ino <= this.inodeCount)) throw this.#bad(`inode ${ino} does not exist`);
     const at = (ino - 1) * 72;
@@ -165,9 +141,9 @@ export class TocReader {
   }
 
   /** The children of a directory in byte order of their names; none for all else. */
-  entries(ino: number): TocEntry[] {
+  entries(ino: number): TreeEntry[] {
     const [first, count] = this.#direntRange(ino);
-    const entries: TocEntry[] = [];
+    const entries: TreeEntry[] = [];
     for (let index = first; index < first + count; index++) {
       const child = this.#sections.dirents.readUInt32LE(index * 16);
       if (!(child >= 1 && child <= this.inodeCount)) throw this.#bad(`inode ${child} does not exist`);

@@ -8,10 +8,10 @@ import type { ByteString } from '../bytes.js';
 import { displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import type { ErrorCode } from '../errors.js';
-import type { Extent, NodeType } from '../layer/tree.js';
+import type { Extent, NodeType, TreeReader } from '../layer/tree.js';
 import type { ByteSource } from '../tar/source.js';
 import { MAX_DEPTH } from './encode.js';
-import type { TocEntry, TocInode, TocReader } from './toc-reader.js';
+import type { TocEntry, TocInode } from './toc-reader.js';
 import { ROOT_INO } from './toc-reader.js';
 import { readExtents } from './view-read.js';
 
@@ -62,16 +62,17 @@ export class ImageView {
   readonly #extents = new LRUCache<number, readonly Extent[]>({ max: CACHED_EXTENT_LISTS });
 
   /**
-   * @param toc     a merged TOC
+   * @param toc     a merged TOC, or what stands for one
    * @param sources the uncompressed tar of each layer, bottom to top; whoever opened them closes them
    */
   constructor(
-    readonly toc: TocReader,
+    readonly toc: TreeReader,
     readonly sources: readonly ByteSource[],
   ) {
     if (toc.kind !== 'merged') throw new TypeError('expected a merged TOC but received that of one layer');
-    if (sources.length !== toc.layers.length) {
-      throw new RangeError(`expected ${toc.layers.length} sources but received ${sources.length}`);
+    const { sourceCount = toc.layers.length } = toc;
+    if (sources.length !== sourceCount) {
+      throw new RangeError(`expected ${sourceCount} sources but received ${sources.length}`);
     }
   }
 

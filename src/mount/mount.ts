@@ -9,6 +9,7 @@ import { verifyLayers } from '../store/verify.js';
 import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
+import type { WritableLayer } from './drivers/native.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from './server-binary.js';
 import { mountedDirectories, MountTable, processStart } from './table.js';
@@ -25,6 +26,13 @@ export interface MountImage {
   sources: readonly ByteSource[];
   cache: Cache;
   unverified: readonly UnverifiedLayer[];
+  /** The layer of its own that is mounted over the image. */
+  container?: MountContainer;
+}
+
+export interface MountContainer extends WritableLayer {
+  id: string;
+  name: string;
 }
 
 export interface Mounted {
@@ -39,7 +47,8 @@ export interface Mounted {
 
 /**
  * @param driver undefined: the native server, or the portable driver where there is none (`warn` is told then)
- * Raises ENOENT, ENOTDIR, EBUSY (something of ours is mounted there), ENOSERVER, EDRIVER, ENOFUSE, EMOUNT, EPERM, EDIGEST.
+ * Raises ENOENT, ENOTDIR, EBUSY (something of ours is mounted there), ENOSERVER, EDRIVER, ENOFUSE, EMOUNT, EPERM, EDIGEST,
+ * EINUSE (the container is mounted elsewhere).
  */
 export async function mountImage(
   image: MountImage,
@@ -86,6 +95,7 @@ async function mountLocked(
         : options.verify === 'none'
           ? 'unchecked'
           : 'pending',
+    ...(image.container === undefined ? {} : { container: image.container.id }),
   };
   await table.remove(id);
   await table.write(record);
@@ -94,8 +104,9 @@ async function mountLocked(
       mountpoint,
       tocPath: image.tocPath,
       sources: image.sources,
-      fsname: fsnameOf(image.name),
+      fsname: fsnameOf(image.container?.name ?? image.name),
       options,
+      ...(image.container === undefined ? {} : { writable: image.container }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
       removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],

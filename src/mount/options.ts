@@ -1,9 +1,10 @@
 /** The options of `mount -o`, checked before anything is mounted. Words as in mount(8) where the meaning is the same. */
 import { LaminaError } from '../errors.js';
 
-/** What the server passes to the kernel: mount(8)'s words. `ro` is always on. */
+/** What the server passes to the kernel: mount(8)'s words. `rw` only where there is something to write to. */
 const KERNEL_OPTIONS = new Set([
   'ro',
+  'rw',
   'suid',
   'nosuid',
   'dev',
@@ -20,6 +21,7 @@ export type VerifyMode = (typeof VERIFY_MODES)[number];
 export type DriverName = 'native' | 'fuse-native';
 
 export interface MountOptions {
+  readOnly: boolean;
   suid: boolean;
   dev: boolean;
   exec: boolean;
@@ -32,13 +34,18 @@ export interface MountOptions {
   verify: VerifyMode;
 }
 
-/** Parses the values of all `-o` options; each may hold several, joined by commas. Raises EUSAGE, EROFS, EPERM. */
+/**
+ * Parses the values of all `-o` options; each may hold several, joined by commas. Raises EUSAGE, EROFS, EPERM.
+ * @param isWritable a container, which has a layer of its own, and is writable unless `ro` is asked for
+ */
 export function parseMountOptions(
   texts: readonly string[],
   allowOther: boolean,
   isRoot: boolean,
+  isWritable = false,
 ): MountOptions {
   const options: MountOptions = {
+    readOnly: !isWritable,
     suid: false,
     dev: false,
     exec: true,
@@ -50,8 +57,10 @@ export function parseMountOptions(
   };
   for (const word of texts.flatMap((text) => text.split(',')).filter((text) => text !== '')) {
     const [name, value] = splitOption(word);
-    if (name === 'rw')
-      throw new LaminaError('EROFS', 'an image cannot be mounted writable; mount option "rw"');
+    if (name === 'rw' && !isWritable)
+      throw new LaminaError('EROFS', 'an image cannot be mounted writable; mount option "rw"', {
+        hint: 'An image is read-only: mount a container of it, with --rw.',
+      });
     if (name === 'threads') options.threads = parseThreads(value);
     else if (name === 'verify') options.verify = parseVerify(value);
     else if (value !== undefined || !(KERNEL_OPTIONS.has(name) || name === 'no_uring')) {
@@ -59,6 +68,7 @@ export function parseMountOptions(
         hint: 'See: lamina mount --help.',
       });
     } else if (name === 'no_uring') options.uring = false;
+    else if (name === 'ro' || name === 'rw') options.readOnly = name === 'ro';
     else if (name === 'suid' || name === 'nosuid') options.suid = name === 'suid';
     else if (name === 'dev' || name === 'nodev') options.dev = name === 'dev';
     else if (name === 'exec' || name === 'noexec') options.exec = name === 'exec';
@@ -73,7 +83,11 @@ export function parseMountOptions(
 
 /** The options as the native server takes them. */
 export function kernelOptions(options: MountOptions): string {
-  const words = ['ro', options.suid ? 'suid' : 'nosuid', options.dev ? 'dev' : 'nodev'];
+  const words = [
+    options.readOnly ? 'ro' : 'rw',
+    options.suid ? 'suid' : 'nosuid',
+    options.dev ? 'dev' : 'nodev',
+  ];
   if (!options.exec) words.push('noexec');
   if (options.noatime) words.push('noatime');
   if (options.allowOther) words.push('allow_other');

@@ -30,6 +30,8 @@ export interface MountRecord {
   /** ISO 8601. */
   createdAt: string;
   verify: VerifyState;
+  /** ID of the container that is mounted; absent for an image. */
+  container?: string;
   /** Why the mount was taken down, or could not be verified. */
   error?: string;
 }

@@ -21,12 +21,13 @@ const TYPESCRIPT_ORDER = [
   ['store'],
   ['mount'],
   ['image'],
+  ['container'],
   ['index.ts'],
   ['cli'],
 ];
 const NATIVE_ORDER = [
   ['sys'],
-  ['fuse', 'toc'],
+  ['fuse', 'toc', 'scan'],
   ['overlay'],
   ['options'],
   ['session'],

@@ -45,6 +45,11 @@ export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
       hint: 'Read the image without a mount: lamina fs --help.',
     });
   }
+  if (job.writable !== undefined) {
+    throw new LaminaError('EDRIVER', 'the portable driver cannot mount containers', {
+      hint: 'Use --driver native.',
+    });
+  }
   const tocFd = openSync(job.tocPath, 'r');
   const logFd = openSync(job.logFile, 'w', 0o600);
   try {

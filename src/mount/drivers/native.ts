@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { LaminaError } from '../../errors.js';
@@ -12,6 +12,14 @@ import type { ErrorCode } from '../../errors.js';
 import type { ByteSource } from '../../tar/source.js';
 import type { MountOptions } from '../options.js';
 import { kernelOptions } from '../options.js';
+
+/** A container's own layer, in overlayfs's format. */
+export interface WritableLayer {
+  upperDirectory: string;
+  workDirectory: string;
+  /** Its attributes are `user.overlay.*`. */
+  userXattrs: boolean;
+}
 
 export interface ServerJob {
   mountpoint: string;
@@ -24,6 +32,8 @@ export interface ServerJob {
   /** What the server prints goes here; its counters lie there. */
   logFile: string;
   statsFile: string;
+  /** Above the image; also where the mount is read-only. */
+  writable?: WritableLayer;
   /** Removed by the server when the mount ends. */
   removeAtEnd: readonly string[];
 }
@@ -49,6 +59,7 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
     hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
   },
   mount: { code: 'EMOUNT', what: 'mount(2) failed' },
+  upper: { code: 'EMOUNT', what: 'the server cannot use the layer of the container' },
   init: {
     code: 'ENOFUSE',
     what: 'the kernel and the server do not agree',
@@ -67,10 +78,15 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
   const tocFd = openSync(job.tocPath, 'r');
   const logFd = openSync(job.logFile, 'w', 0o600);
   const statsFd = openSync(job.statsFile, 'w+', 0o600);
+  const layerFds: number[] = [];
   try {
+    const { writable } = job;
+    for (const directory of writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory])
+      layerFds.push(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY));
     // One inherited descriptor for each open file, however many layers lie in it.
     const files = [...new Set(job.sources.map(({ fd }) => fd))];
-    const inheritedFd = (fd: number): number => FIRST_FD + 3 + files.indexOf(fd);
+    const firstFile = FIRST_FD + 3 + layerFds.length;
+    const inheritedFd = (fd: number): number => firstFile + files.indexOf(fd);
     const args = [
       'serve',
       '--toc-fd',
@@ -82,6 +98,10 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     ];
     for (const { fd, offset, sizeBytes } of job.sources)
       args.push('--source', `${inheritedFd(fd)}:${offset}:${sizeBytes}`);
+    if (writable !== undefined) {
+      args.push('--upper-fd', String(FIRST_FD + 3), '--work-fd', String(FIRST_FD + 4));
+      if (writable.userXattrs) args.push('--userxattr');
+    }
     for (const file of job.removeAtEnd) args.push('--remove', file);
     args.push('--fsname', job.fsname, '--options', kernelOptions(job.options));
     if (!job.options.uring) args.push('--no-uring');
@@ -90,7 +110,7 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     const child = spawn(binary, args, {
       cwd: '/',
       detached: true,
-      stdio: ['ignore', 'ignore', logFd, tocFd, 'pipe', statsFd, ...files],
+      stdio: ['ignore', 'ignore', logFd, tocFd, 'pipe', statsFd, ...layerFds, ...files],
     });
     const line = await firstLine(child);
     (child.stdio[FIRST_FD + 1] as Readable).destroy();
@@ -98,7 +118,7 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     child.kill('SIGKILL');
     throw startError(line, job);
   } finally {
-    for (const fd of [tocFd, logFd, statsFd]) closeSync(fd);
+    for (const fd of [tocFd, logFd, statsFd, ...layerFds]) closeSync(fd);
   }
 }
 
@@ -140,6 +160,11 @@ function startError(line: string | undefined, job: ServerJob): LaminaError {
     );
   }
   const [, step, errno, message] = match as unknown as [string, string, string, string];
+  // The server holds a lock on the work directory for as long as it runs.
+  if (step === 'upper' && errno === '16')
+    return new LaminaError('EINUSE', `cannot mount ${job.mountpoint}: the container is mounted already`, {
+      path: job.mountpoint,
+    });
   const meaning = STEPS[step] ?? { code: 'EMOUNT' as const, what: `the server failed at "${step}"` };
   const code = errno === '1' && step === 'mount' ? 'EPERM' : meaning.code;
   return new LaminaError(

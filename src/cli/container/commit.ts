@@ -1,0 +1,62 @@
+/** `lamina commit`, `lamina container commit` */
+import type { Command } from 'commander';
+import { LaminaError } from '../../errors.js';
+import { openStore } from './containers.js';
+
+interface Flags {
+  author?: string;
+  change: string[];
+  message?: string;
+  pause: boolean;
+}
+
+export function register(parent: Command): void {
+  const command = parent
+    .command('commit')
+    .description("Create a new image from a container's changes")
+    .usage('[OPTIONS] CONTAINER oci:DIR[:REF]|oci-archive:FILE[:REF]|docker-archive:FILE[:REF]')
+    .argument('<container>')
+    .argument('<target>')
+    .option('-a, --author <string>', 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")')
+    .option('-c, --change <list>', 'Apply Dockerfile instruction to the created image', gather, [])
+    .option('-m, --message <string>', 'Commit message')
+    .option('-p, --pause', 'Fail if the container changes during commit', true)
+    .option('--no-pause', 'Take files as they come when the container changes during commit')
+    .action(async (name: string, target: string, flags: Flags) => {
+      checkPause(command);
+      const { commit, parseTarget } = await import('../../container/commit.js');
+      const parsed = parseTarget(target);
+      const epochSec = sourceDateEpoch();
+      const store = await openStore();
+      const { imageId } = await commit(store, await store.get(name), parsed, {
+        ...(flags.author === undefined ? {} : { author: flags.author }),
+        ...(flags.message === undefined ? {} : { message: flags.message }),
+        ...(epochSec === undefined ? {} : { epochSec }),
+        changes: flags.change,
+        pause: flags.pause,
+      });
+      process.stdout.write(`${imageId}\n`);
+    });
+}
+
+function gather(value: string, all: string[]): string[] {
+  return [...all, value];
+}
+
+function checkPause(command: Command): void {
+  const raw = (command.parent?.parent ?? command.parent)?.args ?? [];
+  const words = raw.slice(0, raw.includes('--') ? raw.indexOf('--') : raw.length);
+  if (words.includes('--no-pause') && (words.includes('--pause') || words.includes('-p')))
+    throw new LaminaError('EUSAGE', 'conflicting options: --no-pause and --pause cannot be used together', {
+      hint: '',
+    });
+}
+
+/** reproducible-builds.org/specs/source-date-epoch. Raises EUSAGE. */
+function sourceDateEpoch(): number | undefined {
+  const text = process.env.SOURCE_DATE_EPOCH;
+  if (!text) return undefined;
+  if (!/^\d{1,12}$/.test(text))
+    throw new LaminaError('EUSAGE', `SOURCE_DATE_EPOCH is no number of seconds: "${text}"`);
+  return Number(text);
+}

@@ -1,0 +1,35 @@
+/** `lamina create IMAGE`, `lamina container create IMAGE` */
+import type { Command } from 'commander';
+import { openStore } from './containers.js';
+
+interface Flags {
+  name?: string;
+  platform?: string;
+}
+
+export function register(parent: Command): void {
+  parent
+    .command('create')
+    .description('Create a new container')
+    .argument('<image>')
+    .option('--name <string>', 'Assign a name to the container')
+    .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
+    .action(async (image: string, flags: Flags) => {
+      const [{ openImage }, { createContainer }, { createProgress }] = await Promise.all([
+        import('../../image/open.js'),
+        import('../../container/create.js'),
+        import('../progress.js'),
+      ]);
+      const progress = createProgress('Decompressing');
+      const opened = await openImage(image, {
+        ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+        onProgress: progress.update,
+      }).finally(() => progress.finish());
+      try {
+        const { id } = await createContainer(await openStore(), opened, flags.name);
+        process.stdout.write(`${id}\n`);
+      } finally {
+        opened.close();
+      }
+    });
+}

@@ -1,0 +1,65 @@
+/** `lamina container inspect`: what is known of a container, in docker's names. */
+import type { Command } from 'commander';
+import type { ContainerRecord } from '../../container/record.js';
+import type { ContainerStore } from '../../container/store.js';
+import { LaminaError } from '../../errors.js';
+import { formatTemplate } from '../template.js';
+import { mountpointsOf, openStore } from './containers.js';
+
+export function register(parent: Command): void {
+  parent
+    .command('inspect')
+    .description('Display detailed information on one or more containers')
+    .argument('<container...>')
+    .option(
+      '-f, --format <string>',
+      'Format output using a custom template:\n"json": Print in JSON format\n"TEMPLATE": Print fields, as in "{{.Name}} {{json .State}}"',
+    )
+    .action(async (names: string[], flags: { format?: string }) => {
+      const store = await openStore();
+      const found: Record<string, unknown>[] = [];
+      let failure: LaminaError | undefined;
+      for (const name of names) {
+        try {
+          found.push(await describe(store, await store.get(name)));
+        } catch (error) {
+          if (!(error instanceof LaminaError)) throw error;
+          failure ??= error;
+        }
+      }
+      if (flags.format === undefined) process.stdout.write(`${JSON.stringify(found, null, 4)}\n`);
+      else if (flags.format === 'json') process.stdout.write(`${JSON.stringify(found)}\n`);
+      else for (const item of found) process.stdout.write(`${formatTemplate(flags.format, item)}\n`);
+      if (failure !== undefined) throw failure;
+    });
+}
+
+async function describe(store: ContainerStore, record: ContainerRecord): Promise<Record<string, unknown>> {
+  const isMounted = await store.isMounted(record);
+  const [command = '', ...args] = record.command;
+  return {
+    Id: record.id,
+    Created: record.createdAt,
+    Path: command,
+    Args: args,
+    State: { Status: isMounted ? 'mounted' : 'created', Mounted: isMounted },
+    Image: record.image.imageId,
+    Name: `/${record.name}`,
+    Platform: record.image.platform,
+    GraphDriver: {
+      Data: {
+        UpperDir: store.upperOf(record),
+        WorkDir: store.workOf(record),
+        MergedDirs: await mountpointsOf(record),
+      },
+      Name: 'lamina',
+    },
+    Config: { Image: record.image.name, Labels: record.labels },
+    ImageSource: {
+      Path: record.image.path,
+      Transport: record.image.transport ?? '',
+      Reference: record.image.reference ?? '',
+      Layers: record.image.diffIds,
+    },
+  };
+}

@@ -1,0 +1,247 @@
+/**
+ * `container check`: whether an upper directory says what overlayfs's format allows, and nothing that leads nowhere. Each problem has a
+ * repair that changes nothing of what the container shows, but where a file's content is lost. The invariants are those of
+ * overlayfs-progs' fsck (whiteouts, redirects, impure directories) and of fs/overlayfs/namei.c.
+ */
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { ByteString } from '../bytes.js';
+import { bytesToBuffer, displayBytes } from '../bytes.js';
+import { LaminaError } from '../errors.js';
+import type { TreeReader } from '../layer/tree.js';
+import { ROOT_INO } from '../layer/tree.js';
+import { isWhiteoutEntry, opaqueValue, parseOverride, parseRedirect } from '../layer/upper.js';
+import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
+import { Applier } from './apply.js';
+import { openBase } from './base.js';
+import { overlayPrefix } from './open.js';
+import type { ContainerRecord } from './record.js';
+import { scanDirectory } from './scan.js';
+import type { ContainerStore } from './store.js';
+
+export interface Problem {
+  /** In the container; of a leftover its place below `work`. */
+  path: ByteString;
+  what: string;
+}
+
+type Repair =
+  | { kind: 'removeXattr'; name: ByteString }
+  /** The directory stays what it shows now: nothing of a lower one. */
+  | { kind: 'makeOpaque'; removed: ByteString }
+  | { kind: 'remove' };
+
+interface Finding extends Problem {
+  node: Node;
+  repair: Repair;
+}
+
+/** Attributes that overlayfs and Lamina keep; others with the prefix mean nothing. */
+const KNOWN = new Set([
+  'opaque',
+  'redirect',
+  'metacopy',
+  'whiteout',
+  'origin',
+  'impure',
+  'nlink',
+  'upper',
+  'uuid',
+  'protattr',
+]);
+
+interface Node {
+  path: ByteString;
+  disk: DiskEntry;
+  parent: Node | undefined;
+  children: Node[];
+}
+
+/**
+ * Everything that is wrong with a container's own layer; with `repair` it is put right.
+ * Raises EINUSE when the container is mounted, EBASE, and what the system says.
+ */
+export async function checkContainer(
+  store: ContainerStore,
+  record: ContainerRecord,
+  repair: boolean,
+): Promise<Problem[]> {
+  const held = await store.tryHold(record);
+  if (held === undefined)
+    throw new LaminaError('EINUSE', `cannot check container "/${record.name}": container is mounted`);
+  try {
+    const base = await openBase(record);
+    try {
+      const upper = store.upperOf(record);
+      const checker = new Checker(await base.toc(), overlayPrefix(record));
+      checker.check(treeOf(await scanDirectory(upper)), ROOT_INO);
+      const leftovers = await leftoversIn(store.workOf(record));
+      if (repair) {
+        await repairAll(upper, checker.findings, overlayPrefix(record));
+        for (const { file } of leftovers) await rm(file, { recursive: true, force: true });
+      }
+      return [...checker.findings, ...leftovers];
+    } finally {
+      base.close();
+    }
+  } finally {
+    held.release();
+  }
+}
+
+function treeOf(entries: readonly DiskEntry[]): Node {
+  const ancestors: Node[] = [];
+  for (const disk of entries) {
+    ancestors.length = Math.min(ancestors.length, disk.depth);
+    const parent = ancestors.at(-1);
+    const path = parent === undefined || parent.path === '' ? disk.name : `${parent.path}/${disk.name}`;
+    const node = { path, disk, parent, children: [] };
+    parent?.children.push(node);
+    ancestors.push(node);
+  }
+  return ancestors[0]!;
+}
+
+class Checker {
+  readonly findings: Finding[] = [];
+  readonly #redirected = new Map<number, Node>();
+
+  constructor(
+    private readonly lower: TreeReader,
+    private readonly prefix: OverlayPrefix,
+  ) {}
+
+  /** @param lowerIno the lower directory that shows through, if any */
+  check(node: Node, lowerIno: number | undefined): void {
+    this.#attributes(node);
+    const below = opaqueValue(node.disk, this.prefix) === 'y' ? undefined : lowerIno;
+    for (const child of node.children) {
+      const lowerChild = below === undefined ? undefined : this.lower.lookup(below, child.disk.name);
+      if (isWhiteoutEntry(child.disk, node.disk, this.prefix)) {
+        if (lowerChild === undefined) this.#find(child, 'a whiteout that hides nothing', { kind: 'remove' });
+        continue;
+      }
+      this.#child(child, below, lowerChild);
+    }
+  }
+
+  #child(node: Node, parentLower: number | undefined, lowerChild: number | undefined): void {
+    const type = node.disk.mode & 0o170000;
+    const metacopy = type === 0o100000 && this.#own(node, 'metacopy') !== undefined;
+    if (type !== 0o040000 && !metacopy) return this.#attributes(node);
+    const value = this.#own(node, 'redirect');
+    const redirect = value === undefined ? undefined : parseRedirect(value);
+    const target = redirect === undefined ? lowerChild : this.#follow(redirect, parentLower);
+    const targetType = target === undefined ? undefined : this.lower.inode(target).type;
+    if (metacopy) {
+      this.#attributes(node);
+      if (targetType !== 'file')
+        this.#find(node, 'its content was to come from the image, which has no such file', {
+          kind: 'remove',
+        });
+      return;
+    }
+    if (redirect !== undefined && targetType !== 'dir') {
+      const what = `its redirect leads to "${displayBytes(redirect)}", which is no directory of the image`;
+      this.#find(node, what, { kind: 'makeOpaque', removed: `${this.prefix}redirect` });
+    } else if (redirect !== undefined) {
+      const other = this.#redirected.get(target!);
+      if (other !== undefined)
+        this.#find(node, `its redirect leads where that of ${displayBytes(`/${other.path}`)} does`, {
+          kind: 'makeOpaque',
+          removed: `${this.prefix}redirect`,
+        });
+      this.#redirected.set(target!, node);
+    }
+    this.check(node, targetType === 'dir' ? target : undefined);
+  }
+
+  #follow(redirect: ByteString, parentLower: number | undefined): number | undefined {
+    if (!redirect.startsWith('/'))
+      return parentLower === undefined ? undefined : this.lower.lookup(parentLower, redirect);
+    let ino: number | undefined = ROOT_INO;
+    for (const name of redirect.slice(1).split('/'))
+      ino = ino === undefined ? undefined : this.lower.lookup(ino, name);
+    return ino;
+  }
+
+  /** The union's own attributes, each by itself. */
+  #attributes(node: Node): void {
+    const type = node.disk.mode & 0o170000;
+    const isDirectory = type === 0o040000;
+    for (const { name, value } of node.disk.xattrs) {
+      const bad = (what: string): void => this.#find(node, what, { kind: 'removeXattr', name });
+      if (name === 'user.containers.override_stat' && this.prefix === 'user.overlay.') {
+        if (parseOverride(value) === undefined) bad(`${name} cannot be read`);
+        continue;
+      }
+      if (!name.startsWith(this.prefix)) continue;
+      const inner = name.slice(this.prefix.length);
+      if (inner.startsWith('overlay.') || inner.startsWith('lamina.')) continue;
+      const shown = displayBytes(name);
+      if (!KNOWN.has(inner)) bad(`the attribute ${shown} means nothing`);
+      else if (inner === 'opaque' && (!isDirectory || !/^[xy]$/.test(value.toString('latin1'))))
+        bad(`the attribute ${shown} is neither "y" nor "x", or not on a directory`);
+      else if (inner === 'metacopy' && type !== 0o100000) bad(`the attribute ${shown} is not on a file`);
+      // The kernel leaves it on a file whose content was copied up after all.
+      else if (inner === 'redirect' && !isDirectory && type !== 0o100000)
+        bad(`the attribute ${shown} is on something that has nothing in the image`);
+      else if (inner === 'redirect' && parseRedirect(value) === undefined)
+        bad(`the attribute ${shown} is no path: "${displayBytes(value.toString('latin1'))}"`);
+    }
+  }
+
+  #own({ disk }: Node, name: string): Buffer | undefined {
+    return disk.xattrs.find((xattr) => xattr.name === this.prefix + name)?.value;
+  }
+
+  #find(node: Node, what: string, repair: Repair): void {
+    this.findings.push({ path: `/${node.path}`, what, node, repair });
+  }
+}
+
+/** Half-done work is made below `work/work`, and nothing is left there when nobody works. */
+async function leftoversIn(work: string): Promise<(Problem & { file: Buffer })[]> {
+  const directory = path.join(work, 'work');
+  const names = await readdir(directory, { encoding: 'buffer' }).catch(() => []);
+  return names.map((name) => ({
+    path: `work/work/${name.toString('latin1')}`,
+    what: 'left by a server that was killed',
+    file: Buffer.concat([Buffer.from(`${directory}/`), name]),
+  }));
+}
+
+/** Names first, then attributes; and what the names stood in gets its times back. */
+async function repairAll(upper: string, findings: readonly Finding[], prefix: OverlayPrefix): Promise<void> {
+  if (findings.length === 0) return;
+  const removed = findings.filter(({ repair }) => repair.kind === 'remove').map(({ node }) => node);
+  for (const { path: name } of removed)
+    await rm(Buffer.concat([Buffer.from(`${upper}/`), bytesToBuffer(name)]) as unknown as string, {
+      force: true,
+    });
+  const applier = new Applier(upper, { chown: process.getuid?.() === 0, noLinks: true });
+  for (const { node, repair } of findings) {
+    if (repair.kind === 'removeXattr') await applier.removeXattr(node.path, repair.name);
+    if (repair.kind !== 'makeOpaque') continue;
+    await applier.removeXattr(node.path, repair.removed);
+    await describe(applier, node, [{ name: `${prefix}opaque`, value: Buffer.from('y') }]);
+  }
+  for (const parent of new Set(removed.map((node) => node.parent!))) await describe(applier, parent, []);
+  await applier.finish('cannot repair');
+}
+
+/** A directory as it was, with some more attributes. */
+async function describe(
+  applier: Applier,
+  { path: name, disk }: Node,
+  xattrs: { name: ByteString; value: Buffer }[],
+): Promise<void> {
+  await applier.put(name, {
+    ...disk,
+    type: 'dir',
+    mode: disk.mode & 0o7777,
+    sizeBytes: 0,
+    target: '',
+    xattrs,
+  });
+}

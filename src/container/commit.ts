@@ -1,0 +1,209 @@
+/**
+ * `commit`: the image of a container with one more layer, which holds what the container changed. The cost follows the change: the upper
+ * directory is read, the image under it only where something stood before.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { LaminaError } from '../errors.js';
+import { parseImageName } from '../archive/name.js';
+import { checkTarget, writeImage } from '../archive/write.js';
+import type { ImageTarget, LayerToWrite, WrittenImage } from '../archive/write.js';
+import { layerEntries, writeLayer } from '../layer/diff.js';
+import type { LayerEntry } from '../layer/diff.js';
+import type { UpperNode } from '../layer/upper.js';
+import type { ByteSource } from '../tar/source.js';
+import { applyChanges } from './change.js';
+import type { RunConfigJson } from './change.js';
+import { lockDirectory } from './flock.js';
+import { openContainer } from './open.js';
+import type { OpenedContainer } from './open.js';
+import type { ContainerRecord } from './record.js';
+import { scanDirectory } from './scan.js';
+import type { ContainerStore } from './store.js';
+import { changed } from './upper-files.js';
+
+export interface CommitOptions {
+  author?: string;
+  message?: string;
+  /** Dockerfile instructions. */
+  changes?: readonly string[];
+  /** Raise EBUSY when the container changed while it was read; true when absent. */
+  pause?: boolean;
+  /** SOURCE_DATE_EPOCH: the time of the image, and the latest of its new layer. */
+  epochSec?: number;
+}
+
+/** `oci:PATH[:REF]`, `oci-archive:PATH[:REF]`, `docker-archive:PATH[:REF]`. Raises EUSAGE. */
+export function parseTarget(text: string): ImageTarget {
+  if (!/^(oci|oci-archive|docker-archive):/.test(text))
+    throw new LaminaError('EUSAGE', `invalid target "${text}": it names no archive or layout`, {
+      hint: 'Give oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF].',
+    });
+  const { transport, path: file, reference } = parseImageName(text);
+  return { form: transport!, path: file, reference };
+}
+
+/** Raises EBASE, EUPPER, EWHITEOUT, EBUSY, EUSAGE (`changes`), and what `writeImage` raises. */
+export async function commit(
+  store: ContainerStore,
+  record: ContainerRecord,
+  target: ImageTarget,
+  options: CommitOptions = {},
+): Promise<WrittenImage> {
+  await checkTarget(target);
+  const opened = await openContainer(store, record);
+  try {
+    const base = JSON.parse(opened.base.archived.configBytes.toString('utf8')) as Record<string, unknown>;
+    const config = applyChanges((base['config'] ?? {}) as RunConfigJson, options.changes ?? []);
+    const entries = layerEntries(opened.tree, opened.lower);
+    const layer = entries.some(isPacked) ? await packLayer(opened, entries, options) : undefined;
+    try {
+      if (options.pause !== false) await checkUnchanged(store, opened);
+      const layers: LayerToWrite[] = [
+        ...opened.base.archived.layers,
+        ...(layer === undefined ? [] : [{ ...layer, compression: 'none' as const, digest: layer.diffId }]),
+      ];
+      const { os, architecture, variant } = opened.base.archived.platform;
+      const image = {
+        config: configJson(base, config, layer?.diffId, options),
+        layers,
+        platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
+      };
+      return await locked(target, () => writeImage(target, image));
+    } finally {
+      if (layer !== undefined) closeSync(layer.blob.fd);
+    }
+  } finally {
+    opened.close();
+  }
+}
+
+function isPacked({ kind }: LayerEntry): boolean {
+  return kind !== 'skipped';
+}
+
+/** A layout's index is read and written: one at a time. */
+async function locked<T>(target: ImageTarget, work: () => Promise<T>): Promise<T> {
+  const lock =
+    target.form === 'oci' ? await lockDirectory(path.dirname(path.resolve(target.path))) : undefined;
+  try {
+    return await work();
+  } finally {
+    lock?.release();
+  }
+}
+
+interface PackedLayer {
+  blob: ByteSource;
+  diffId: string;
+}
+
+/** The layer as a file that has no name any more: whatever ends this process, nothing of it stays. The caller closes it. */
+async function packLayer(
+  { view, tree, base }: OpenedContainer,
+  entries: readonly LayerEntry[],
+  { epochSec }: CommitOptions,
+): Promise<PackedLayer> {
+  const file = path.join(base.cache.root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`);
+  const fd = openSync(file, 'wx+', 0o600);
+  try {
+    unlinkSync(file);
+    const hash = createHash('sha256');
+    const content = async function* (ino: number): AsyncGenerator<Buffer> {
+      yield* view.chunks(ino);
+    };
+    const sink = (chunk: Buffer): void => {
+      hash.update(chunk);
+      for (let done = 0; done < chunk.length;) done += writeSync(fd, chunk, done);
+    };
+    await writeLayer(tree, entries, content, sink, epochSec === undefined ? {} : { epochSec });
+    const blob = { fd, offset: 0, sizeBytes: fstatSync(fd).size, name: 'the new layer' };
+    return { blob, diffId: `sha256:${hash.digest('hex')}` };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** What was packed is what is there at one moment, if nothing has changed from before to after. Raises EBUSY. */
+async function checkUnchanged(store: ContainerStore, { record, upper }: OpenedContainer): Promise<void> {
+  const before = [...disks(upper)];
+  const after = await scanDirectory(store.upperOf(record));
+  for (let index = 0; index < Math.max(before.length, after.length); index++) {
+    const [node, entry] = [before[index], after[index]];
+    const isSame =
+      node !== undefined &&
+      entry !== undefined &&
+      (
+        [
+          'depth',
+          'name',
+          'ino',
+          'mode',
+          'sizeBytes',
+          'mtimeSec',
+          'mtimeNsec',
+          'ctimeSec',
+          'ctimeNsec',
+        ] as const
+      ).every((field) => node.disk[field] === entry[field]);
+    if (!isSame) throw changed(node?.path ?? entry?.name ?? '');
+  }
+}
+
+function* disks(node: UpperNode): Generator<UpperNode> {
+  yield node;
+  for (const child of node.children?.values() ?? []) yield* disks(child);
+}
+
+/** What described the container that the base image was made in would be wrong of this one. */
+const OF_ANOTHER = [
+  'id',
+  'parent',
+  'parent_id',
+  'container',
+  'container_config',
+  'Size',
+  'size',
+  'throwaway',
+  'author',
+];
+
+function configJson(
+  base: Record<string, unknown>,
+  config: RunConfigJson,
+  diffId: string | undefined,
+  options: CommitOptions,
+): Buffer {
+  const created = new Date(
+    options.epochSec === undefined ? Date.now() : options.epochSec * 1000,
+  ).toISOString();
+  const command = config['Cmd'];
+  const said = {
+    ...(options.author ? { author: options.author } : {}),
+    ...(options.message ? { comment: options.message } : {}),
+  };
+  const entry = {
+    created,
+    created_by: Array.isArray(command) ? command.join(' ') : '',
+    ...said,
+    ...(diffId === undefined ? { empty_layer: true } : {}),
+  };
+  const kept = Object.fromEntries(Object.entries(base).filter(([key]) => !OF_ANOTHER.includes(key)));
+  const rootfs = base['rootfs'] as { diff_ids?: string[] | null };
+  const history = Array.isArray(base['history']) ? base['history'] : [];
+  return Buffer.from(
+    JSON.stringify({
+      ...kept,
+      created,
+      ...(options.author ? { author: options.author } : {}),
+      config,
+      rootfs: {
+        ...rootfs,
+        diff_ids: [...(rootfs.diff_ids ?? []), ...(diffId === undefined ? [] : [diffId])],
+      },
+      history: [...history, entry],
+    }),
+  );
+}

@@ -1,0 +1,36 @@
+/** Makes a container of an opened image: an empty upper directory that looks as the image's root does, and a record. */
+import type { OpenedImage } from '../image/open.js';
+import { ROOT_INO } from '../layer/tree.js';
+import { Applier } from './apply.js';
+import { imageRecord } from './base.js';
+import type { ContainerRecord } from './record.js';
+import type { ContainerStore } from './store.js';
+
+/** Raises ENAME, EUSAGE and what the system says; nothing is left then. */
+export async function createContainer(
+  store: ContainerStore,
+  opened: OpenedImage,
+  name?: string,
+): Promise<ContainerRecord> {
+  const root = (await opened.toc()).inode(ROOT_INO);
+  const { config } = opened.archived.config;
+  const isRoot = process.getuid?.() === 0;
+  const container = {
+    image: imageRecord(opened),
+    userXattrs: !isRoot,
+    command: [...(config.entrypoint ?? []), ...(config.cmd ?? [])],
+    labels: Object.fromEntries(config.labels),
+  };
+  // A union shows the attributes of the uppermost root. Whoever is not root keeps the image's owners in an attribute.
+  return store.create(container, name, async (upper) => {
+    const applier = new Applier(upper, { chown: isRoot });
+    const mode = root.mode.toString(8).padStart(4, '0');
+    const override = {
+      name: 'user.containers.override_stat',
+      value: Buffer.from(`${root.uid}:${root.gid}:0${mode}:dir`),
+    };
+    const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];
+    await applier.put('', { ...root, mode: isRoot ? root.mode : 0o700, xattrs });
+    await applier.finish('cannot prepare');
+  });
+}

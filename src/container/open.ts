@@ -1,0 +1,56 @@
+/** A container opened for reading: its image, its upper directory as it is now, and both as the tree that a mount shows. */
+import { fromSystemError } from '../errors.js';
+import type { OpenedImage } from '../image/open.js';
+import { OverlaidTree } from '../layer/overlaid.js';
+import type { TreeReader } from '../layer/tree.js';
+import { readUpper } from '../layer/upper.js';
+import type { OverlayPrefix, UpperNode } from '../layer/upper.js';
+import { ImageView } from '../merge/view.js';
+import { openBase } from './base.js';
+import type { BaseOptions } from './base.js';
+import type { ContainerRecord } from './record.js';
+import { scanDirectory } from './scan.js';
+import type { ContainerStore } from './store.js';
+import { UpperFiles } from './upper-files.js';
+
+/** It holds descriptors: `close` it. What changes in the container afterwards is not seen, or raises EBUSY when it is read. */
+export interface OpenedContainer {
+  record: ContainerRecord;
+  base: OpenedImage;
+  lower: TreeReader;
+  upper: UpperNode;
+  tree: OverlaidTree;
+  /** Of the whole. */
+  view: ImageView;
+  close(): void;
+}
+
+export function overlayPrefix({ userXattrs }: ContainerRecord): OverlayPrefix {
+  return userXattrs ? 'user.overlay.' : 'trusted.overlay.';
+}
+
+/** Raises EBASE, EUPPER, EIO and what opening the image raises. */
+export async function openContainer(
+  store: ContainerStore,
+  record: ContainerRecord,
+  options: BaseOptions = {},
+): Promise<OpenedContainer> {
+  const directory = store.upperOf(record);
+  const base = await openBase(record, options);
+  const closers = [() => base.close()];
+  const close = (): void => {
+    for (const closer of closers.splice(0).reverse()) closer();
+  };
+  try {
+    const lower = await base.toc();
+    const upper = readUpper(await scanDirectory(directory), overlayPrefix(record));
+    const tree = new OverlaidTree(lower, upper);
+    const files = new UpperFiles(directory);
+    closers.push(() => files.close());
+    const sources = [...base.sources, ...tree.files.map((node) => files.source(node))];
+    return { record, base, lower, upper, tree, view: new ImageView(tree, sources), close };
+  } catch (error) {
+    close();
+    throw fromSystemError(error, 'cannot read', directory);
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Containers on the disk: `<root>/containers/<id>/{container.json,upper/,work/}`. A container appears, and goes, by one rename(2) under
+ * the lock of the whole directory, so that two processes never give one name twice, and a killed one leaves only a
+ * directory called `.tmp-*`, which the next one to hold the lock clears away. Readers need no lock.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { fromSystemError, LaminaError } from '../errors.js';
+import { defaultRoot } from '../store/cache.js';
+import { takeLock, tryLockDirectory } from './flock.js';
+import { checkName, randomName } from './names.js';
+import { parseRecord, RECORD_VERSION } from './record.js';
+import type { ContainerRecord } from './record.js';
+
+export const UPPER = 'upper';
+export const WORK = 'work';
+const RECORD = 'container.json';
+const TEMPORARY = '.tmp-';
+const LOCK = '.lock';
+
+export type NewContainer = Omit<ContainerRecord, 'version' | 'id' | 'name' | 'createdAt'>;
+
+export class ContainerStore {
+  readonly directory: string;
+
+  constructor(root = defaultRoot()) {
+    this.directory = path.join(root, 'containers');
+  }
+
+  upperOf({ id }: ContainerRecord): string {
+    return path.join(this.directory, id, UPPER);
+  }
+
+  workOf({ id }: ContainerRecord): string {
+    return path.join(this.directory, id, WORK);
+  }
+
+  /**
+   * @param name a random one when undefined
+   * @param prepare fills the new upper directory
+   * Raises ENAME, EUSAGE, and what the system says; nothing is left then.
+   */
+  async create(
+    container: NewContainer,
+    name: string | undefined,
+    prepare: (upper: string) => Promise<void> = async () => {},
+  ): Promise<ContainerRecord> {
+    const wanted = name === undefined ? undefined : checkName(name);
+    return this.#locked(async () => {
+      const existing = await this.list();
+      if (wanted !== undefined) this.#checkFree(wanted, existing);
+      const record: ContainerRecord = {
+        version: RECORD_VERSION,
+        id: randomBytes(32).toString('hex'),
+        name: wanted ?? freeName(existing),
+        createdAt: new Date().toISOString(),
+        ...container,
+      };
+      const temporary = this.#temporary();
+      try {
+        for (const directory of [temporary, path.join(temporary, UPPER), path.join(temporary, WORK)])
+          mkdirSync(directory, { mode: directory === temporary ? 0o700 : 0o755 });
+        await prepare(path.join(temporary, UPPER));
+        writeSynced(path.join(temporary, RECORD), text(record));
+        syncDirectory(temporary);
+        await rename(temporary, path.join(this.directory, record.id));
+      } catch (error) {
+        await rm(temporary, { recursive: true, force: true });
+        throw fromSystemError(error, 'cannot create a container in', this.directory);
+      }
+      syncDirectory(this.directory);
+      return record;
+    });
+  }
+
+  /** All containers, newest first. Raises EIO where one cannot be read. */
+  async list(): Promise<ContainerRecord[]> {
+    const names = await readdir(this.directory).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw fromSystemError(error, 'cannot read', this.directory);
+    });
+    const records: ContainerRecord[] = [];
+    for (const name of names) {
+      const record = /^[0-9a-f]{64}$/.test(name) ? await this.#read(name) : undefined;
+      if (record !== undefined) records.push(record);
+    }
+    return records.sort((a, b) =>
+      a.createdAt === b.createdAt ? (a.id < b.id ? -1 : 1) : a.createdAt > b.createdAt ? -1 : 1,
+    );
+  }
+
+  /** By its name, its ID, or as much of the ID as is unambiguous. Raises ENOCONTAINER. */
+  async get(reference: string): Promise<ContainerRecord> {
+    const found = await this.find(reference);
+    if (found !== undefined) return found;
+    throw new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+  }
+
+  /** As `get`; undefined when there is none. Raises ENOCONTAINER when several IDs begin so. */
+  async find(reference: string): Promise<ContainerRecord | undefined> {
+    const records = await this.list();
+    const name = reference.replace(/^\//, '');
+    const exact = records.find((record) => record.id === reference) ?? records.find((r) => r.name === name);
+    if (exact !== undefined || !/^[0-9a-f]+$/.test(reference)) return exact;
+    const beginning = records.filter(({ id }) => id.startsWith(reference));
+    if (beginning.length > 1)
+      throw new LaminaError('ENOCONTAINER', `multiple IDs found with provided prefix: ${reference}`, {
+        hint: 'Give more of the ID.',
+      });
+    return beginning[0];
+  }
+
+  /** Raises ENOCONTAINER, ENAME, EUSAGE. */
+  async rename(reference: string, name: string): Promise<void> {
+    const wanted = checkName(name);
+    await this.#locked(async () => {
+      const existing = await this.list();
+      const record = await this.get(reference);
+      if (record.name === wanted)
+        throw new LaminaError('ENAME', 'Renaming a container with the same name as its current name', {
+          hint: 'Choose another name.',
+        });
+      this.#checkFree(wanted, existing);
+      const target = path.join(this.directory, record.id, RECORD);
+      const temporary = this.#temporary();
+      try {
+        writeSynced(temporary, text({ ...record, name: wanted }));
+        await rename(temporary, target);
+        syncDirectory(path.dirname(target));
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw fromSystemError(error, 'cannot write', target);
+      }
+    });
+  }
+
+  /** Raises EINUSE when it is mounted. */
+  async remove(record: ContainerRecord): Promise<void> {
+    const gone = await this.#locked(async () => {
+      // Held until the directory has lost its name, so that nobody mounts it in between.
+      const held = await this.tryHold(record);
+      if (held === undefined)
+        throw new LaminaError(
+          'EINUSE',
+          `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
+        );
+      const temporary = this.#temporary();
+      try {
+        await rename(path.join(this.directory, record.id), temporary);
+        syncDirectory(this.directory);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+          throw new LaminaError('ENOCONTAINER', `No such container: ${record.name}`);
+        throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
+      } finally {
+        held.release();
+      }
+      return temporary;
+    });
+    await rm(gone, { recursive: true, force: true });
+  }
+
+  /** Keeps a container from being mounted; undefined when it is. The server of a mount holds the same lock. */
+  async tryHold(record: ContainerRecord): Promise<{ release(): void } | undefined> {
+    return tryLockDirectory(this.workOf(record));
+  }
+
+  async isMounted(record: ContainerRecord): Promise<boolean> {
+    const held = await this.tryHold(record);
+    held?.release();
+    return held === undefined;
+  }
+
+  async #read(id: string): Promise<ContainerRecord | undefined> {
+    const file = path.join(this.directory, id, RECORD);
+    try {
+      return parseRecord(await readFile(file, 'utf8'), file);
+    } catch (error) {
+      // Removed since the directory was read.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw fromSystemError(error, 'cannot read', file);
+    }
+  }
+
+  #checkFree(name: string, existing: readonly ContainerRecord[]): void {
+    const other = existing.find((record) => record.name === name);
+    if (other === undefined) return;
+    throw new LaminaError(
+      'ENAME',
+      `Conflict. The container name "/${name}" is already in use by container "${other.id}". You have to remove (or rename) that container to be able to reuse that name.`,
+    );
+  }
+
+  #temporary(): string {
+    return path.join(this.directory, `${TEMPORARY}${process.pid}-${randomBytes(6).toString('hex')}`);
+  }
+
+  async #locked<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      await mkdir(this.directory, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw fromSystemError(error, 'cannot make', this.directory);
+    }
+    const lock = await takeLock(path.join(this.directory, LOCK));
+    try {
+      await this.#sweep();
+      return await work();
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** What a killed process left: whoever makes such a directory holds the lock, or is removing it. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.directory)) {
+      if (!name.startsWith(TEMPORARY)) continue;
+      const pid = Number(name.slice(TEMPORARY.length).split('-')[0]);
+      if (pid === process.pid || !existsSync(`/proc/${pid}`))
+        await rm(path.join(this.directory, name), { recursive: true, force: true });
+    }
+  }
+}
+
+function freeName(existing: readonly ContainerRecord[]): string {
+  const taken = new Set(existing.map(({ name }) => name));
+  for (let tries = 0; ; tries++) {
+    const name = tries < 6 ? randomName() : `${randomName()}${randomBytes(3).toString('hex')}`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+function text(record: ContainerRecord): string {
+  return `${JSON.stringify(record, null, 2)}\n`;
+}
+
+function writeSynced(file: string, content: string): void {
+  const fd = openSync(file, 'wx', 0o600);
+  try {
+    writeFileSync(fd, content);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
