@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- [--write | --read] [--only METRIC,...] [--subjects NAME,...] [--places disk,tmpfs] [--rounds N] [--work DIR]
- * [--no-record]`
+ * [--nice=N] [--no-record]`
  *
  * Scenarios x subjects x rounds in one run, interleaved: each round visits every subject, starting with another one each
  * time, so that what else the machine does hits all of them alike. Cold means a fresh mount and dropped dentries and
@@ -9,6 +9,7 @@
  */
 import { parseArgs } from 'node:util';
 import { Context } from './lib/passes.js';
+import { setPriority } from './lib/priority.js';
 import { environment, record, table } from './lib/report.js';
 import { DEFAULT_WORK } from './lib/work.js';
 import { image } from './images/recipes.js';
@@ -22,6 +23,7 @@ function options() {
       only: { type: 'string' },
       subjects: { type: 'string' },
       places: { type: 'string', default: PLACES.join(',') },
+      nice: { type: 'string', default: '0' },
       write: { type: 'boolean', default: false },
       read: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
@@ -107,13 +109,14 @@ function checkSame(expected, measurement, subject) {
 
 async function main() {
   const chosenOptions = options();
-  const { subjects: names, rounds, work, places, 'no-record': quiet } = chosenOptions;
+  const { subjects: names, rounds, work, places, nice, 'no-record': quiet } = chosenOptions;
   if (process.platform !== 'linux' || process.getuid() !== 0)
     throw new Error('the benches mount filesystems and drop caches: run them on Linux as root');
   const context = new Context(work, places);
   const scenarios = chooseScenarios(chosenOptions);
   const chosen = chooseSubjects(names);
-  const about = environment();
+  if (nice !== '0') setPriority(Number(nice));
+  const about = { ...environment(), ...(nice !== '0' && { nice: Number(nice) }) };
   if (about.loadBefore > about.cpus / 2)
     process.stderr.write(`the machine is busy (load ${about.loadBefore}): such figures show little\n`);
   const samples = [];

@@ -1,6 +1,8 @@
 /** A subject mounted afresh for one measurement, and the load generators run on it. */
 import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { prioritise } from './priority.js';
+import { serversOf } from './processes.js';
 import { dropDentriesAndInodes, run } from './system.js';
 import { compiled } from './work.js';
 
@@ -25,6 +27,7 @@ export class Context {
     try {
       const mount = subject.mount(image, directory, { work: this.work });
       try {
+        prioritise(serversOf(directory));
         dropDentriesAndInodes();
         return await action(directory);
       } finally {

@@ -1,6 +1,7 @@
 /** A writable mount made for one sample: a fresh upper on disk or on tmpfs, taken away afterwards. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { prioritise } from './priority.js';
 import { processorTime, serversOf } from './processes.js';
 import { between } from './requests.js';
 import { dropDentriesAndInodes, isMounted, run, timed, unmount } from './system.js';
@@ -64,6 +65,7 @@ class Steps {
     this.place = place;
     this.directory = directory;
     this.#servers = serversOf(directory);
+    prioritise(this.#servers);
   }
 
   /** Dirty pages of what went before are written out before the clock starts, not while it runs. */
