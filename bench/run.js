@@ -13,7 +13,7 @@ import { setPriority } from './lib/priority.js';
 import { environment, record, table } from './lib/report.js';
 import { DEFAULT_WORK } from './lib/work.js';
 import { image } from './images/recipes.js';
-import { PLACES } from './lib/writable.js';
+import { PLACES } from './lib/places.js';
 import { SCENARIOS } from './scenarios/all.js';
 import { ONLY_WHEN_NAMED, SUBJECTS } from './subjects/index.js';
 

@@ -1,24 +1,11 @@
 /** A writable mount made for one sample: a fresh upper on disk or on tmpfs, taken away afterwards. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { placeDirectory } from './places.js';
 import { prioritise } from './priority.js';
 import { processorTime, serversOf } from './processes.js';
 import { between } from './requests.js';
-import { dropDentriesAndInodes, isMounted, run, timed, unmount } from './system.js';
-
-/** Where an upper can lie. */
-export const PLACES = ['disk', 'tmpfs'];
-
-/** The directory for samples of a place; the tmpfs is mounted for the run by the first that asks. */
-export function placeDirectory(work, place) {
-  const directory = join(work, `upper-${place}`);
-  mkdirSync(directory, { recursive: true });
-  if (place === 'tmpfs' && !isMounted(directory)) {
-    run('mount', ['-t', 'tmpfs', '-o', 'size=8g', 'lamina-bench', directory]);
-    process.on('exit', () => unmount(directory));
-  }
-  return directory;
-}
+import { dropDentriesAndInodes, run, timed } from './system.js';
 
 /**
  * Mounts the subject over the image with an empty upper in each place, calls `action(steps)` and takes everything away.
