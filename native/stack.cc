@@ -120,6 +120,8 @@ bool parse_option(const std::string& option, StackCommand& command) {
     // Counters for whoever watches the mount (sys/stats.h).
     command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+  } else if (name == "no_passthrough") {
+    command.serve.passthrough = false;
   } else if (name == "no_uring") {
     command.serve.uring = false;
   } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&

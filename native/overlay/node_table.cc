@@ -18,7 +18,7 @@ constexpr uint32_t name_of(uint64_t place) { return static_cast<uint32_t>(place)
 bool NodeTable::create(uint32_t toc_count) {
   toc_count_ = toc_count;
   slots_ = Mapping::shared(static_cast<size_t>(kMaxSlots) * sizeof(NodeRecord));
-  toc_lookups_ = Mapping::shared((static_cast<size_t>(toc_count) + 1) * sizeof(std::atomic<uint64_t>));
+  toc_lookups_ = Mapping::shared(2 * (static_cast<size_t>(toc_count) + 1) * sizeof(std::atomic<uint64_t>));
   if (!slots_.valid() || !toc_lookups_.valid()) return false;
   high_water().store(1);
   return true;
@@ -141,6 +141,8 @@ NodeRecord* NodeTable::make(uint64_t ino, uint64_t node, uint64_t parent, std::s
   record.place.store(pack(parent, name_index), std::memory_order_relaxed);
   record.lookups.store(lookups, std::memory_order_relaxed);
   record.ino = ino;
+  record.opens.store(is_toc(node) ? static_cast<uint32_t>(toc_opens(node).exchange(0)) : 0);
+  record.backing.store(0);
   record.object.store(object, std::memory_order_relaxed);
   record.node = static_cast<uint32_t>(node != 0 ? node : toc_count_ + index);
   // The kernel tells a node id that is used again from what it was before by this.

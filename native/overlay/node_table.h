@@ -59,6 +59,9 @@ struct alignas(64) NodeRecord {
   std::atomic<uint64_t> object;
   uint32_t node;
   uint32_t generation;
+  // How often the file is open, and by which backing file the kernel has it open (0: through its cache).
+  std::atomic<uint32_t> opens;
+  std::atomic<uint32_t> backing;
 
   [[nodiscard]] bool has(uint32_t flag) const { return (flags.load(std::memory_order_acquire) & flag) != 0; }
   void set(uint32_t flag) { flags.fetch_or(flag, std::memory_order_acq_rel); }
@@ -97,6 +100,9 @@ class NodeTable {
   void move(NodeRecord& record, uint64_t parent, std::string_view name);
   // The two nodes take each other's places, in one step each.
   void exchange(NodeRecord& one, NodeRecord& other);
+
+  // Opens of TOC nodes without record, which go to the record when there is one.
+  std::atomic<uint64_t>& toc_opens(uint64_t node) { return toc_lookups()[toc_count_ + 1 + node]; }
 
   // Drops references. When none are left, calls `last` with the record's state and then frees the record.
   struct Gone {

@@ -52,6 +52,35 @@ int Union::unlink(uint64_t parent, std::string_view name, const fuse::Caller& ca
   return take_away(parent, name, found, node);
 }
 
+// What is needed of a file whose name goes, for those that still hold its node.
+Union::Keep Union::what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
+                                const struct stat& status) const {
+  if (record == nullptr || !record->has(kUpper) || record->has(kOrphan) ||
+      record->object.load() != status.st_ino) {
+    return Keep::kNothing;
+  }
+  if (status.st_nlink > 1) {
+    // Another name goes; the one that leads to the node stays.
+    const Place place = table_.place(*record);
+    return place.parent == parent && place.name == name ? Keep::kObject : Keep::kNothing;
+  }
+  // Where OPEN is not asked for, any file may be open.
+  return backing_device_ < 0 || record->opens.load() > 0 ? Keep::kObject : Keep::kAttributes;
+}
+
+// The node has no name and no object any more; `status` is what it was.
+void Union::mark_removed(NodeRecord& record, const struct stat& status) {
+  fuse::Attr attr{};
+  fill(status, attr);
+  attr.ino = record.ino;
+  attr.nlink = 0;
+  {
+    const std::lock_guard guard(removed_mutex_);
+    removed_[record.node] = attr;
+  }
+  record.set(kRemoved);
+}
+
 // Removes the upper object of a file's name.
 int Union::take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node) {
   FileRef dir;
@@ -59,14 +88,8 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
   const std::string text(name);
   const bool hide = lower_has(parent, name);
   NodeRecord* record = node == 0 ? nullptr : table_.find(node);
-  bool keep = record != nullptr && record->has(kUpper) && !record->has(kOrphan) &&
-              record->object.load() == found.status.st_ino;
-  if (keep && found.status.st_nlink > 1) {
-    // Another name goes; the one that leads to the node stays.
-    const Place place = table_.place(*record);
-    keep = place.parent == parent && place.name == name;
-  }
-  if (keep) {
+  const Keep keep = what_to_keep(record, parent, name, found.status);
+  if (keep == Keep::kObject) {
     const std::lock_guard guard(copy_lock(node));
     if (record->has(kMetacopy)) {
       if (const int error = set_redirect(node); error != 0) return error;
@@ -83,8 +106,14 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
     record->set(kOrphan);
     return 0;
   }
-  if (hide) return upper_.make_whiteout(dir->get(), text.c_str());
-  return unlinkat(dir->get(), text.c_str(), 0) == 0 ? 0 : errno;
+  int error = 0;
+  if (hide) {
+    error = upper_.make_whiteout(dir->get(), text.c_str());
+  } else if (unlinkat(dir->get(), text.c_str(), 0) != 0) {
+    error = errno;
+  }
+  if (error == 0 && keep == Keep::kAttributes) mark_removed(*record, found.status);
+  return error;
 }
 
 int Union::check_empty(uint64_t node) {

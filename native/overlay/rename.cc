@@ -143,15 +143,11 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   const bool hide = (flags & RENAME_WHITEOUT) != 0 || lower_has(parent, name);
   NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
   const bool replaced_dir = hold && S_ISDIR(target.type);
+  Keep keep = Keep::kNothing;
   if (target.in_upper && !replaced_dir && target.type != 0) {
     // What is replaced may be open: it is kept until the kernel forgets it.
-    bool keep = replaced != nullptr && replaced->has(kUpper) && !replaced->has(kOrphan) &&
-                replaced->object.load() == target.status.st_ino;
-    if (keep && target.status.st_nlink > 1) {
-      const Place place = table_.place(*replaced);
-      keep = place.parent == new_parent && place.name == new_name;
-    }
-    if (keep) {
+    keep = what_to_keep(replaced, new_parent, new_name, target.status);
+    if (keep == Keep::kObject) {
       const std::lock_guard guard(copy_lock(target_node));
       if (replaced->has(kMetacopy)) {
         if (const int error = set_redirect(target_node); error != 0) return finish(error);
@@ -195,16 +191,8 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     replaced->set(kRemoved);
   } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {
     table_.attach(target_node, new_parent, new_name, kRemoved, 0);
-  } else if (replaced_dir && replaced != nullptr) {
-    fuse::Attr attr{};
-    fill(target.status, attr);
-    attr.ino = replaced->ino;
-    attr.nlink = 0;
-    {
-      const std::lock_guard guard(removed_mutex_);
-      removed_[target_node] = attr;
-    }
-    replaced->set(kRemoved);
+  } else if (keep == Keep::kAttributes || (replaced_dir && replaced != nullptr)) {
+    mark_removed(*replaced, target.status);
     dirs_->drop(target_node);
   }
   return finish(0);

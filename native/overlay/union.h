@@ -45,6 +45,8 @@ class Union final : public fuse::Filesystem {
 
   // Checks the directories and makes the memory that servers share; before the first fork.
   bool open(const UnionOptions& options, Failure& failure);
+  // OPEN is to be answered, with files that the kernel uses itself; `device` is the mount's /dev/fuse.
+  void use_passthrough(int device) { backing_device_ = device; }
   // In each server, before it answers.
   bool start();
 
@@ -74,6 +76,10 @@ class Union final : public fuse::Filesystem {
             fuse::Reply& reply) override;
   int symlink(uint64_t parent, std::string_view name, std::string_view target, const fuse::Caller& caller,
               fuse::Reply& reply) override;
+  int open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller& caller, fuse::Reply& reply) override;
+  void release(uint64_t node) override;
+  int create(uint64_t parent, std::string_view name, const fuse::CreateIn& in, const fuse::Caller& caller,
+             fuse::Reply& reply) override;
   int tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller& caller,
               fuse::Reply& reply) override;
   int link(uint64_t node, uint64_t parent, std::string_view name, const fuse::Caller& caller,
@@ -187,12 +193,19 @@ class Union final : public fuse::Filesystem {
 
   // create.cc
   using Maker = std::function<int(int dir, const char* name)>;
-  int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-             const Maker& maker, fuse::Reply& reply, UniqueFd* opened = nullptr);
+  int make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
+                const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
+
+  // open.cc
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node);
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
   // remove.cc
+  enum class Keep { kNothing, kAttributes, kObject };
+  Keep what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
+                    const struct stat& status) const;
+  void mark_removed(NodeRecord& record, const struct stat& status);
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
@@ -241,6 +254,8 @@ class Union final : public fuse::Filesystem {
   uint64_t toc_key_;
   UnionOptions options_;
   bool has_upper_ = false;
+  // -1: OPEN is not answered.
+  int backing_device_ = -1;
   bool acl_ = false;
   Upper upper_;
   std::unique_ptr<XattrNames> layer_names_;

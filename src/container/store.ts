@@ -8,6 +8,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, writeFileSync } 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
+import { MountTable } from '../mount/table.js';
 import { defaultRoot } from '../store/cache.js';
 import { takeLock, tryLockDirectory } from './flock.js';
 import { checkName, randomName } from './names.js';
@@ -19,6 +20,10 @@ export const WORK = 'work';
 const RECORD = 'container.json';
 const TEMPORARY = '.tmp-';
 const LOCK = '.lock';
+
+/** How long a server may take to end after its mount. */
+const ENDING_MS = 5_000;
+const RETRY_MS = 50;
 
 export type NewContainer = Omit<ContainerRecord, 'version' | 'id' | 'name' | 'createdAt'>;
 
@@ -95,7 +100,7 @@ export class ContainerStore {
   async get(reference: string): Promise<ContainerRecord> {
     const found = await this.find(reference);
     if (found !== undefined) return found;
-    throw new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+    throw noSuch(reference);
   }
 
   /** As `get`; undefined when there is none. Raises ENOCONTAINER when several IDs begin so. */
@@ -138,33 +143,46 @@ export class ContainerStore {
 
   /** Raises EINUSE when it is mounted. */
   async remove(record: ContainerRecord): Promise<void> {
-    const gone = await this.#locked(async () => {
-      // Held until the directory has lost its name, so that nobody mounts it in between.
-      const held = await this.tryHold(record);
-      if (held === undefined)
-        throw new LaminaError(
-          'EINUSE',
-          `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
-        );
-      const temporary = this.#temporary();
-      try {
-        await rename(path.join(this.directory, record.id), temporary);
-        syncDirectory(this.directory);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-          throw new LaminaError('ENOCONTAINER', `No such container: ${record.name}`);
-        throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
-      } finally {
-        held.release();
-      }
-      return temporary;
+    // Held until all is gone, so that nobody mounts it in between.
+    const held = await this.holdSoon(record).catch((error: unknown) => {
+      if (error instanceof LaminaError && error.code === 'ENOENT') throw noSuch(record.name);
+      throw error;
     });
-    await rm(gone, { recursive: true, force: true });
+    if (held === undefined)
+      throw new LaminaError(
+        'EINUSE',
+        `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
+      );
+    try {
+      const gone = await this.#locked(async () => {
+        const temporary = this.#temporary();
+        try {
+          await rename(path.join(this.directory, record.id), temporary);
+          syncDirectory(this.directory);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw noSuch(record.name);
+          throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
+        }
+        return temporary;
+      });
+      await rm(gone, { recursive: true, force: true });
+    } finally {
+      held.release();
+    }
   }
 
   /** Keeps a container from being mounted; undefined when it is. The server of a mount holds the same lock. */
   async tryHold(record: ContainerRecord): Promise<{ release(): void } | undefined> {
     return tryLockDirectory(this.workOf(record));
+  }
+
+  /** As `tryHold`, but waits for a server that has nothing mounted any more and is about to end. */
+  async holdSoon(record: ContainerRecord): Promise<{ release(): void } | undefined> {
+    for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
+      const held = await this.tryHold(record);
+      if (held !== undefined || waitedMs >= ENDING_MS || (await isShown(record))) return held;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
   }
 
   async isMounted(record: ContainerRecord): Promise<boolean> {
@@ -221,6 +239,16 @@ export class ContainerStore {
         await rm(path.join(this.directory, name), { recursive: true, force: true });
     }
   }
+}
+
+function noSuch(reference: string): LaminaError {
+  return new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+}
+
+/** Whether a mount of it can be seen. */
+async function isShown({ id }: ContainerRecord): Promise<boolean> {
+  const mounts = await new MountTable().list();
+  return mounts.some(({ record, state }) => record.container === id && state === 'live');
 }
 
 function freeName(existing: readonly ContainerRecord[]): string {

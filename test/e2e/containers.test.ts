@@ -1,6 +1,16 @@
 /** The container commands through the built program: docker's words, what two processes do at once, and what a killed one leaves. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { kernelContainer } from '../helpers/container.js';
@@ -9,7 +19,7 @@ import { MAIN } from '../helpers/fs-image.js';
 import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch } from '../helpers/overlay.js';
 import { needs, requirement } from '../helpers/require.js';
-import { dir, file, ociLayout, symlink } from '../helpers/stack.js';
+import { dir, dockerArchive, file, ociLayout, symlink } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 const STACK: Stack = [
@@ -18,7 +28,8 @@ const STACK: Stack = [
 ];
 
 const built = requirement('the built command (npm run build)', isLaminaBuilt('native'));
-const capable = built && needs('root', 'kernel overlayfs', 'command python3');
+const capable =
+  built && needs('root', 'kernel overlayfs', 'command python3', 'command skopeo', 'command zstd');
 
 describe.skipIf(!capable)('containers', () => {
   let scratch: Scratch;
@@ -27,6 +38,8 @@ describe.skipIf(!capable)('containers', () => {
   let image: string;
   beforeAll(() => {
     scratch = new Scratch('containers');
+    // A table of mounts of its own, so that no other test's are in it.
+    process.env['LAMINA_RUN'] = scratch.directory('run');
     layout = join(scratch.directory('image'), 'layout');
     ociLayout(STACK, layout);
     image = `oci:${layout}`;
@@ -158,6 +171,79 @@ describe.skipIf(!capable)('containers', () => {
     expect(existsSync(join(own, 'x'))).toBe(false);
   });
 
+  test.each(['gzip', 'zstd', 'docker-archive', 'gzipped docker-archive'])(
+    'an image as %s is committed',
+    async (form) => {
+      const own = scratch.directory('form');
+      let base = `oci:${own}/layout`;
+      if (form === 'gzip' || form === 'zstd') ociLayout(STACK, join(own, 'layout'), { compression: form });
+      else {
+        dockerArchive(STACK, join(own, 'image.tar'));
+        base = join(own, 'image.tar');
+        if (form.startsWith('gzipped')) execFileSync('gzip', [base]);
+        if (form.startsWith('gzipped')) base += '.gz';
+      }
+      await ok('create', '--name', 'web', base);
+      const upper = join(root, 'containers', (await ok('ps', '-aq', '--no-trunc')).trim(), 'upper');
+      mkdirSync(join(upper, 'etc'), { mode: 0o755 });
+      writeFileSync(join(upper, 'etc/new'), 'new');
+      for (const target of [`oci:${own}/out:x`, `docker-archive:${own}/out.tar:x`]) {
+        await ok('commit', 'web', target);
+        expect(await ok('fs', 'cat', target, '/etc/new', '/etc/gone')).toBe('newgone');
+      }
+      const raw = execFileSync('skopeo', ['inspect', '--raw', `oci:${own}/out:x`], { encoding: 'utf8' });
+      const { layers } = JSON.parse(raw) as { layers: { mediaType: string }[] };
+      const suffix = form === 'gzip' || form === 'zstd' ? `+${form}` : '';
+      expect(layers.map(({ mediaType }) => mediaType.replace(/.*\.tar/, ''))).toEqual([suffix, suffix, '']);
+    },
+  );
+
+  test('without root: attributes for everybody, owners beside', async () => {
+    if (!needs('command fusermount3', 'command setpriv', '/dev/fuse')) return;
+    if (!requirement('/dev/fuse open to every user', (statSync('/dev/fuse').mode & 0o006) === 0o006)) return;
+    const home = scratch.directory('user');
+    chmodSync(scratch.path, 0o755);
+    const owned = STACK.map((layer) => layer.map((entry) => ({ ...entry, uid: 65534, gid: 65534 })));
+    ociLayout([...owned, [file('theirs', 'x')]], join(home, 'image'));
+    mkdirSync(join(home, 'mnt'));
+    execFileSync('chown', ['-R', '65534:65534', home]);
+    const env = {
+      ...process.env,
+      HOME: home,
+      LAMINA_ROOT: join(home, 'root'),
+      LAMINA_RUN: join(home, 'run'),
+    };
+    const as = (...command: string[]): string =>
+      execFileSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', ...command], {
+        encoding: 'utf8',
+        env,
+      });
+    const by = (...args: string[]): string => as(process.execPath, MAIN, ...args);
+    by('mount', '--rw', '--name', 'web', `oci:${home}/image`, join(home, 'mnt'));
+    const script =
+      'cd "$1"; rm etc/gone; mv usr usr2; chmod 4711 usr2/tool; mkfifo etc/fifo; ! rm -f theirs 2>&- || true';
+    as('bash', '-e', '-c', script, 'bash', join(home, 'mnt'));
+    expect(by('diff', 'web').trim().split('\n')).toEqual([
+      'C /etc',
+      'A /etc/fifo',
+      'D /etc/gone',
+      'D /theirs',
+      'D /usr',
+      'A /usr2',
+      'A /usr2/tool',
+    ]);
+    by('commit', 'web', `oci:${home}/out:x`);
+    expect(
+      by('fs', 'stat', '-c', '%n %U:%G %a %F %s', `oci:${home}/out:x`, '/usr2/tool', '/etc/fifo'),
+    ).toMatch(/^\/usr2\/tool .*4711 regular file 5000\n\/etc\/fifo .*fifo 0\n$/);
+    by('umount', join(home, 'mnt'));
+    writeFileSync(join(home, 'f'), 'x');
+    by('cp', join(home, 'f'), 'web:/etc');
+    expect(by('cp', 'web:/etc', '-')).toContain('etc/f');
+    expect(by('container', 'check', 'web')).toBe('');
+    by('rm', 'web');
+  });
+
   describe('commit', () => {
     let container: KernelContainer;
     const inContainer = (...args: string[]): Promise<string> => laminaOk(args, container.root);
@@ -258,7 +344,7 @@ describe.skipIf(!capable)('containers', () => {
         expect(
           (await lamina(['commit', container.name, `${form}:${target}`], container.root)).stderr,
         ).toContain('[EEXIST]');
-        if (needs('command skopeo')) {
+        {
           const inspected = execFileSync('skopeo', [
             'inspect',
             `${form}:${target}${form === 'oci-archive' ? ':x' : ''}`,

@@ -1,5 +1,6 @@
 /** `lamina rm`, `lamina container rm` */
 import type { Command } from 'commander';
+import { LaminaError } from '../../errors.js';
 import { forEach, mountpointsOf, openStore } from './containers.js';
 
 export function register(parent: Command): void {
@@ -18,7 +19,11 @@ export function register(parent: Command): void {
         if (record === undefined) return;
         if (flags.force === true) {
           const { umount } = await import('../../mount/umount.js');
-          for (const mountpoint of await mountpointsOf(record)) await umount(mountpoint, { force: true });
+          for (const mountpoint of await mountpointsOf(record))
+            await umount(mountpoint, { force: true }).catch((error: unknown) => {
+              // Unmounted meanwhile, and its server about to end.
+              if (!(error instanceof LaminaError) || error.code !== 'ENOTMOUNTED') throw error;
+            });
         }
         await store.remove(record);
         process.stdout.write(`${name}\n`);
