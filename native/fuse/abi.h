@@ -278,6 +278,15 @@ struct OpenIn {
   uint32_t open_flags;
 };
 
+// An unasked message to the kernel: its code stands where a reply has its error.
+enum Notification : int32_t { kNotifyInvalInode = 2 };
+struct NotifyInvalInodeOut {
+  uint64_t ino;
+  // Negative: the attributes alone.
+  int64_t off;
+  int64_t len;
+};
+
 // A file whose data the kernel reads and writes itself (kernel: fs/fuse/backing.c).
 struct BackingMap {
   int32_t fd;

@@ -15,7 +15,6 @@ namespace lamina::overlay {
 
 namespace {
 
-constexpr uint64_t kForever = UINT32_MAX;
 constexpr const char* kAclAccess = "system.posix_acl_access";
 constexpr const char* kAclDefault = "system.posix_acl_default";
 
@@ -139,7 +138,7 @@ int Union::attributes(uint64_t node, fuse::Attr& attr) {
 }
 
 int Union::getattr(uint64_t node, fuse::Reply& reply) {
-  fuse::AttrOut out{.attr_valid = kForever};
+  fuse::AttrOut out{.attr_valid = attr_valid(table_.find(node))};
   if (const int error = attributes(node, out.attr); error != 0) return error;
   return reply.put(out) ? 0 : EIO;
 }
@@ -192,7 +191,7 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
     if (!record->has(kOrphan | kMetacopy | kLinksBelow)) {
       struct stat status {};
       if (fstat(file->get(), &status) != 0) return errno;
-      fuse::AttrOut out{.attr_valid = kForever};
+      fuse::AttrOut out{.attr_valid = attr_valid(record)};
       fill(status, out.attr);
       out.attr.ino = record->ino;
       return reply.put(out) ? 0 : EIO;

@@ -135,7 +135,10 @@ int Union::create(uint64_t parent, std::string_view name, const fuse::CreateIn& 
       },
       out, &opened);
   if (error != 0) return error;
-  return reply.put(out) && reply.put(open_file(table_.find(out.nodeid), out.nodeid)) ? 0 : EIO;
+  NodeRecord* record = table_.find(out.nodeid);
+  const fuse::OpenOut open = open_file(record, out.nodeid, true);
+  out.attr_valid = attr_valid(record);
+  return reply.put(out) && reply.put(open) ? 0 : EIO;
 }
 
 int Union::mkdir(uint64_t parent, std::string_view name, const fuse::MkdirIn& in, const fuse::Caller& caller,
@@ -192,12 +195,10 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   const std::string name = Upper::orphan_name(record->node);
   if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
   record->set(kOrphan);
-  fuse::EntryOut out{.nodeid = record->node,
-                     .generation = record->generation,
-                     .entry_valid = UINT32_MAX,
-                     .attr_valid = UINT32_MAX};
+  fuse::EntryOut out{
+      .nodeid = record->node, .generation = record->generation, .entry_valid = kForever, .attr_valid = 0};
   if (error = attributes(record->node, out.attr); error != 0) return error;
-  return reply.put(out) && reply.put(open_file(record, record->node)) ? 0 : EIO;
+  return reply.put(out) && reply.put(open_file(record, record->node, true)) ? 0 : EIO;
 }
 
 int Union::link_in(NodeRecord& record, int dir, const char* name) {
@@ -240,8 +241,8 @@ int Union::link(uint64_t node, uint64_t parent, std::string_view name, const fus
   if (record->has(kOrphan)) rehome(*record, parent, name);
   fuse::EntryOut out{.nodeid = node,
                      .generation = table_.is_toc(node) ? 0 : record->generation,
-                     .entry_valid = UINT32_MAX,
-                     .attr_valid = UINT32_MAX};
+                     .entry_valid = kForever,
+                     .attr_valid = attr_valid(record)};
   if (error = attributes(node, out.attr); error != 0) return error;
   // The kernel counts this as a lookup.
   table_.count_lookup(*record);

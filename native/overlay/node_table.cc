@@ -207,13 +207,6 @@ void NodeTable::move(NodeRecord& record, uint64_t parent, std::string_view name)
   free_name(name_of(before));
 }
 
-void NodeTable::exchange(NodeRecord& one, NodeRecord& other) {
-  const Place first = place(one);
-  const Place second = place(other);
-  move(one, second.parent, second.name);
-  move(other, first.parent, first.name);
-}
-
 NodeTable::Gone NodeTable::forget(uint64_t node, uint64_t count) {
   NodeRecord* record = find(node);
   if (record == nullptr) {

@@ -39,6 +39,8 @@ enum NodeFlag : uint32_t {
   kLinksBelow = 32,
   // It has no file capability, which the kernel asks for whenever a file changes.
   kNoCapability = 64,
+  // It is open for writing, and the kernel writes it itself.
+  kWritten = 128,
 };
 
 struct Place {
@@ -98,8 +100,6 @@ class NodeTable {
 
   [[nodiscard]] Place place(const NodeRecord& record) const;
   void move(NodeRecord& record, uint64_t parent, std::string_view name);
-  // The two nodes take each other's places, in one step each.
-  void exchange(NodeRecord& one, NodeRecord& other);
 
   // Opens of TOC nodes without record, which go to the record when there is one.
   std::atomic<uint64_t>& toc_opens(uint64_t node) { return toc_lookups()[toc_count_ + 1 + node]; }

@@ -5,6 +5,7 @@
 // page can be older than the file.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -12,18 +13,20 @@
 
 namespace lamina::overlay {
 
-int Union::open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller& caller, fuse::Reply& reply) {
+int Union::open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller&, fuse::Reply& reply) {
   if (backing_device_ < 0) return ENOSYS;
-  static_cast<void>(caller);
-  if ((in.flags & O_ACCMODE) != O_RDONLY) {
-    // O_TRUNC was done before, by SETATTR.
+  const bool writes = (in.flags & O_ACCMODE) != O_RDONLY;
+  // O_TRUNC was done before, by SETATTR.
+  if (writes) {
     if (const int error = copy_up(node, Copy::kData); error != 0) return error;
   }
-  return reply.put(open_file(table_.find(node), node)) ? 0 : EIO;
+  NodeRecord* record = table_.find(node);
+  const fuse::OpenOut out = open_file(record, node, writes);
+  return reply.put(out) ? 0 : EIO;
 }
 
 // Counts one more open of a node, and says how the kernel is to use the file.
-fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node) {
+fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, bool writes) {
   fuse::OpenOut out{0, fuse::kFopenKeepCache | fuse::kFopenNoflush, 0};
   if (record == nullptr) {
     if (table_.is_toc(node)) table_.toc_opens(node).fetch_add(1);
@@ -47,9 +50,23 @@ fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node) {
     backing = static_cast<uint32_t>(id);
     record->backing.store(backing);
   }
+  if (writes && !record->has(kWritten)) {
+    record->set(kWritten);
+    notify_attributes(node);
+  }
   out.open_flags = fuse::kFopenPassthrough | fuse::kFopenNoflush;
   out.backing_id = static_cast<int32_t>(backing);
   return out;
+}
+
+// Makes the kernel ask for a node's attributes again.
+void Union::notify_attributes(uint64_t node) const {
+  struct {
+    fuse::OutHeader header;
+    fuse::NotifyInvalInodeOut body;
+  } message{{sizeof message, fuse::kNotifyInvalInode, 0}, {node, -1, 0}};
+  // ENOENT: the kernel is only just being told of the node.
+  [[maybe_unused]] const ssize_t written = ::write(backing_device_, &message, sizeof message);
 }
 
 void Union::release(uint64_t node) {
@@ -64,6 +81,7 @@ void Union::release(uint64_t node) {
   if (opens == 0) return;
   record->opens.store(opens - 1);
   if (opens > 1) return;
+  record->clear(kWritten);
   if (uint32_t backing = record->backing.exchange(0); backing != 0) {
     ioctl(backing_device_, fuse::kDevIocBackingClose, &backing);
   }

@@ -126,16 +126,18 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (exchange) {
     NodeRecord* other = table_.find(target_node);
     if (other == nullptr) return finish(ESTALE);
+    const auto moved = [&] {
+      table_.move(*record, new_parent, new_name);
+      table_.move(*other, parent, name);
+    };
     if (caller.replayed && source.status.st_ino != record->object.load()) {
-      table_.exchange(*record, *other);
+      moved();
       return finish(0);
     }
     if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
       return finish(errno);
     }
-    table_.exchange(*record, *other);
-    forget_listing(parent);
-    forget_listing(new_parent);
+    moved();
     return finish(0);
   }
 
@@ -182,11 +184,7 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
     return finish(error);
   }
-  // A file with several names may be known by another.
-  const Place place = table_.place(*record);
-  if (S_ISDIR(source.type) || source.status.st_nlink <= 1 || (place.parent == parent && place.name == name)) {
-    table_.move(*record, new_parent, new_name);
-  }
+  table_.move(*record, new_parent, new_name);
   if (replaced != nullptr && !replaced->has(kUpper)) {
     replaced->set(kRemoved);
   } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {

@@ -19,8 +19,6 @@ namespace lamina::overlay {
 
 namespace {
 
-// Seconds; the kernel caps what it cannot hold. This mount alone changes what it shows.
-constexpr uint64_t kForever = UINT32_MAX;
 constexpr uint32_t kNameMax = 255;
 // Bits of a device's inode number that are kept; above them is the device's place in the list.
 constexpr uint32_t kDeviceShift = 48;
@@ -213,7 +211,8 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
     record = table_.intern(ino_of(found.status), 0, parent, name, flags, object);
     if (record == nullptr) return ENOMEM;
   }
-  if (found.in_upper && record->has(kOrphan)) rehome(*record, parent, name);
+  out.attr_valid = attr_valid(record);
+  const bool one_less = found.in_upper && record->has(kOrphan) && rehome(*record, parent, name);
   remember_lower(record->node, found.lower);
   out.nodeid = record->node;
   out.generation = table_.is_toc(record->node) ? 0 : record->generation;
@@ -222,6 +221,8 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
     fill(found.status, out.attr);
     out.attr.ino = record->ino;
     if (S_ISDIR(found.type) && !record->has(kOpaque)) out.attr.nlink = 1;
+    // The link by which it was kept is gone since.
+    if (one_less) --out.attr.nlink;
     return 0;
   }
   const int error = attributes(record->node, out.attr);
@@ -236,12 +237,13 @@ int Union::entry_reply(uint64_t parent, std::string_view name, const Found& foun
 }
 
 // A file whose known name was removed is found by another: that is its place from now on.
-void Union::rehome(NodeRecord& record, uint64_t parent, std::string_view name) {
+bool Union::rehome(NodeRecord& record, uint64_t parent, std::string_view name) {
   const std::lock_guard guard(copy_lock(record.node));
-  if (!record.has(kOrphan)) return;
+  if (!record.has(kOrphan)) return false;
   table_.move(record, parent, name);
   record.clear(kOrphan);
   unlinkat(upper_.work(), Upper::orphan_name(record.node).c_str(), 0);
+  return true;
 }
 
 int Union::lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) {

@@ -142,7 +142,7 @@ class Union final : public fuse::Filesystem {
   void fill_owner(fuse::Attr& attr) const;
   int attributes(uint64_t node, fuse::Attr& attr);
   int upper_attributes(NodeRecord& record, fuse::Attr& attr);
-  void rehome(NodeRecord& record, uint64_t parent, std::string_view name);
+  bool rehome(NodeRecord& record, uint64_t parent, std::string_view name);
 
   // lookup.cc
   int find_child(uint64_t parent, std::string_view name, Found& found);
@@ -197,7 +197,8 @@ class Union final : public fuse::Filesystem {
                 const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
 
   // open.cc
-  fuse::OpenOut open_file(NodeRecord* record, uint64_t node);
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, bool writes);
+  void notify_attributes(uint64_t node) const;
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
@@ -240,6 +241,12 @@ class Union final : public fuse::Filesystem {
   int strip_privileges(NodeRecord& record);
   int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
+  // Seconds; the kernel caps what it cannot hold. This mount alone changes what it shows.
+  static constexpr uint64_t kForever = UINT32_MAX;
+  // The kernel does not notice what a mapping changes in a file that it writes itself.
+  [[nodiscard]] static uint64_t attr_valid(const NodeRecord* record) {
+    return record != nullptr && record->has(kWritten) ? 0 : kForever;
+  }
   // How often a node is looked for again while something moves it.
   static constexpr int kMaxMoves = 1000;
   static constexpr std::string_view kFileWhiteout = ".wh.";
