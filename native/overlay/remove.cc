@@ -46,7 +46,7 @@ int Union::unlink(uint64_t parent, std::string_view name, const fuse::Caller& ca
     const uint64_t known = found.lower.has_layers() ? node : found.lower.toc;
     NodeRecord* record = table_.find(known);
     if (record == nullptr && table_.is_toc(known)) record = table_.attach(known, parent, name, kRemoved, 0);
-    if (record != nullptr && !record->has(kUpper)) record->set(kRemoved);
+    if (record != nullptr && !record->has(kUpper)) table_.set_removed(*record, true);
     return 0;
   }
   return take_away(parent, name, found, node);
@@ -78,7 +78,13 @@ void Union::mark_removed(NodeRecord& record, const struct stat& status) {
     const std::lock_guard guard(removed_mutex_);
     removed_[record.node] = attr;
   }
-  record.set(kRemoved);
+  table_.set_removed(record, true);
+}
+
+void Union::unmark_removed(NodeRecord& record) {
+  table_.set_removed(record, false);
+  const std::lock_guard guard(removed_mutex_);
+  removed_.erase(record.node);
 }
 
 // Removes the upper object of a file's name.
@@ -106,13 +112,15 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
     record->set(kOrphan);
     return 0;
   }
+  // Before the object is gone: its number may be another's right after that.
+  if (keep == Keep::kAttributes) mark_removed(*record, found.status);
   int error = 0;
   if (hide) {
     error = upper_.make_whiteout(dir->get(), text.c_str());
   } else if (unlinkat(dir->get(), text.c_str(), 0) != 0) {
     error = errno;
   }
-  if (error == 0 && keep == Keep::kAttributes) mark_removed(*record, found.status);
+  if (error != 0 && keep == Keep::kAttributes) unmark_removed(*record);
   return error;
 }
 
@@ -153,11 +161,27 @@ int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& cal
     forget(node, 1);
     return error;
   };
+  // A server that was killed had marked it, and no more.
+  if (NodeRecord* marked = table_.find(node); marked != nullptr && marked->has(kRemoved))
+    unmark_removed(*marked);
   if (const int error = check_empty(node); error != 0) return finish(error);
   FileRef dir;
   if (const int error = copy_up_dir(parent, dir); error != 0) return finish(error);
   const std::string text(name);
   const bool hide = lower_has(parent, name);
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr) record = table_.attach(node, parent, name, 0, 0);
+  if (record == nullptr) return finish(ENOMEM);
+  if (found.in_upper) {
+    mark_removed(*record, found.status);
+  } else {
+    {
+      entry_out.attr.nlink = 0;
+      const std::lock_guard guard(removed_mutex_);
+      removed_[node] = entry_out.attr;
+    }
+    table_.set_removed(*record, true);
+  }
   int error = 0;
   if (!found.in_upper) {
     error = upper_.make_whiteout(dir->get(), text.c_str());
@@ -178,16 +202,9 @@ int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& cal
       if (error == 0) Upper::remove_tree(upper_.work(), temporary.c_str());
     }
   }
-  if (error != 0) return finish(error);
-  NodeRecord* record = table_.find(node);
-  if (record == nullptr) record = table_.attach(node, parent, name, 0, 0);
-  if (record != nullptr) {
-    entry_out.attr.nlink = 0;
-    {
-      const std::lock_guard guard(removed_mutex_);
-      removed_[node] = entry_out.attr;
-    }
-    record->set(kRemoved);
+  if (error != 0) {
+    unmark_removed(*record);
+    return finish(error);
   }
   dirs_->drop(node);
   return finish(0);

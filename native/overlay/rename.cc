@@ -162,6 +162,9 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     }
   }
 
+  // Before the object is gone: its number may be another's right after that.
+  const bool goes = keep == Keep::kAttributes || (replaced_dir && target.in_upper && replaced != nullptr);
+  if (goes) mark_removed(*replaced, target.status);
   int error = 0;
   const bool over_whiteout = target.type == 0 && target.whiteout;
   if (S_ISDIR(source.type) && over_whiteout) {
@@ -181,17 +184,18 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     }
   }
   if (error != 0) {
+    if (goes) unmark_removed(*replaced);
     if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
     return finish(error);
   }
   table_.move(*record, new_parent, new_name);
-  if (replaced != nullptr && !replaced->has(kUpper)) {
-    replaced->set(kRemoved);
-  } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {
-    table_.attach(target_node, new_parent, new_name, kRemoved, 0);
-  } else if (keep == Keep::kAttributes || (replaced_dir && replaced != nullptr)) {
-    mark_removed(*replaced, target.status);
+  if (goes) {
     dirs_->drop(target_node);
+  } else if (hold && !target.in_upper) {
+    if (replaced == nullptr && table_.is_toc(target_node)) {
+      replaced = table_.attach(target_node, new_parent, new_name, 0, 0);
+    }
+    if (replaced != nullptr && !replaced->has(kUpper)) table_.set_removed(*replaced, true);
   }
   return finish(0);
 }

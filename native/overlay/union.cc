@@ -182,10 +182,10 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   valid();
   // Node 0 with a validity is a negative entry that the kernel keeps.
   if (found.type == 0) return 0;
+  NodeRecord* record = nullptr;
   if (!found.in_upper && !found.lower.has_layers()) {
-    NodeRecord* record = table_.find(found.lower.toc);
+    record = table_.count_toc_lookup(found.lower.toc);
     if (record == nullptr) {
-      table_.count_toc_lookup(found.lower.toc);
       out.nodeid = found.lower.toc;
       out.attr = image_->attributes(found.lower.toc);
       fill_owner(out.attr);
@@ -201,13 +201,13 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   if (found.in_upper && !found.marks.capability) flags |= kNoCapability;
   if (found.in_upper && S_ISDIR(found.type) && found.lower.empty()) flags |= kOpaque;
   const uint64_t object = found.in_upper ? found.status.st_ino : 0;
-  NodeRecord* record = table_.intern(ino, toc, parent, name, flags, object);
+  if (record == nullptr) record = table_.intern(ino, toc, parent, name, flags, object);
   if (record == nullptr) return ENOMEM;
   const uint64_t known = record->object.load(std::memory_order_acquire);
   if (known != object && found.in_upper && known != 0) {
     // Two objects say that they stand for one lower file (somebody copied the upper's files): the second one
     // is a file of its own.
-    table_.forget(record->node, 1);
+    forget(record->node, 1);
     record = table_.intern(ino_of(found.status), 0, parent, name, flags, object);
     if (record == nullptr) return ENOMEM;
   }
@@ -255,17 +255,17 @@ int Union::lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) {
 
 void Union::forget(uint64_t node, uint64_t count) {
   if (node == fuse::kRootId) return;
-  const NodeTable::Gone gone = table_.forget(node, count);
-  if (!gone.last) return;
-  if (files_ != nullptr) files_->drop(node);
-  if (dirs_ != nullptr) dirs_->drop(node);
-  forget_lower(node);
-  forget_listing(node);
-  if ((gone.flags & kOrphan) != 0) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
-  if ((gone.flags & kRemoved) != 0) {
-    const std::lock_guard guard(removed_mutex_);
-    removed_.erase(node);
-  }
+  table_.forget(node, count, [&](const NodeRecord& record) {
+    if (files_ != nullptr) files_->drop(node);
+    if (dirs_ != nullptr) dirs_->drop(node);
+    forget_lower(node);
+    forget_listing(node);
+    if (record.has(kOrphan)) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
+    if (record.has(kRemoved)) {
+      const std::lock_guard guard(removed_mutex_);
+      removed_.erase(node);
+    }
+  });
 }
 
 int Union::statfs(fuse::Reply& reply) {

@@ -207,6 +207,7 @@ class Union final : public fuse::Filesystem {
   Keep what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
                     const struct stat& status) const;
   void mark_removed(NodeRecord& record, const struct stat& status);
+  void unmark_removed(NodeRecord& record);
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
