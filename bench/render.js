@@ -36,9 +36,9 @@ function lastFullRun(samples) {
 }
 
 function environmentOf(samples) {
-  const [{ date, commit, kernel, node, cpus, cpu, memoryGiB, loadBefore, nice }] = samples;
+  const [{ date, commit, kernel, node, cpus, cpu, memoryGiB, loadBefore, nice, laminaOptions }] = samples;
   const rounds = new Set(samples.map((sample) => sample.round)).size;
-  return `${date.slice(0, 16).replace('T', ' ')} UTC, commit ${commit}, Linux ${kernel}, Node ${node}, ${cpus} CPUs (${cpu}), ${memoryGiB} GiB, load ${loadBefore} before${nice === undefined ? '' : `, nice ${nice}`}, ${rounds} round${rounds > 1 ? 's' : ''}`;
+  return `${date.slice(0, 16).replace('T', ' ')} UTC, commit ${commit}, Linux ${kernel}, Node ${node}, ${cpus} CPUs (${cpu}), ${memoryGiB} GiB, load ${loadBefore} before${laminaOptions === undefined ? '' : `, Lamina with ${laminaOptions.join(',')}`}${nice === undefined ? '' : `, nice ${nice}`}, ${rounds} round${rounds > 1 ? 's' : ''}`;
 }
 
 function row(metric, samples, subjects, references) {

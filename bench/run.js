@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- [--write | --read] [--only METRIC,...] [--subjects NAME,...] [--places disk,tmpfs] [--rounds N] [--work DIR]
- * [--nice=N] [--no-record]`
+ * [--nice=N] [--lamina-options LIST] [--no-record]`
  *
  * Scenarios x subjects x rounds in one run, interleaved: each round visits every subject, starting with another one each
  * time, so that what else the machine does hits all of them alike. Cold means a fresh mount and dropped dentries and
@@ -23,6 +23,7 @@ function options() {
       only: { type: 'string' },
       subjects: { type: 'string' },
       places: { type: 'string', default: PLACES.join(',') },
+      'lamina-options': { type: 'string', default: '' },
       nice: { type: 'string', default: '0' },
       write: { type: 'boolean', default: false },
       read: { type: 'boolean', default: false },
@@ -36,7 +37,14 @@ function options() {
     throw new Error(`--rounds: expected a number of rounds, got ${values.rounds}`);
   const places = split(values.places);
   refuseUnknown(places, PLACES, 'place');
-  return { ...values, rounds, places, only: split(values.only), subjects: split(values.subjects) };
+  return {
+    ...values,
+    rounds,
+    places,
+    laminaOptions: split(values['lamina-options']),
+    only: split(values.only),
+    subjects: split(values.subjects),
+  };
 }
 
 const split = (list) => (list === undefined ? undefined : list.split(',').filter((word) => word !== ''));
@@ -109,14 +117,18 @@ function checkSame(expected, measurement, subject) {
 
 async function main() {
   const chosenOptions = options();
-  const { subjects: names, rounds, work, places, nice, 'no-record': quiet } = chosenOptions;
+  const { subjects: names, rounds, work, places, nice, laminaOptions, 'no-record': quiet } = chosenOptions;
   if (process.platform !== 'linux' || process.getuid() !== 0)
     throw new Error('the benches mount filesystems and drop caches: run them on Linux as root');
-  const context = new Context(work, places);
+  const context = new Context(work, { places, laminaOptions });
   const scenarios = chooseScenarios(chosenOptions);
   const chosen = chooseSubjects(names);
   if (nice !== '0') setPriority(Number(nice));
-  const about = { ...environment(), ...(nice !== '0' && { nice: Number(nice) }) };
+  const about = {
+    ...environment(),
+    ...(nice !== '0' && { nice: Number(nice) }),
+    ...(laminaOptions.length > 0 && { laminaOptions }),
+  };
   if (about.loadBefore > about.cpus / 2)
     process.stderr.write(`the machine is busy (load ${about.loadBefore}): such figures show little\n`);
   const samples = [];

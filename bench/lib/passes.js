@@ -11,9 +11,10 @@ export class Context {
   #warm = new Set();
   #prepared = new Set();
 
-  constructor(work, places) {
+  constructor(work, { places, laminaOptions }) {
     this.work = work;
     this.places = places;
+    this.laminaOptions = laminaOptions;
     this.loadProgram = compiled(work, 'load');
     this.writeLoadProgram = compiled(work, 'write-load');
     mkdirSync(join(work, 'mnt'), { recursive: true });

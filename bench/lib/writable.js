@@ -20,7 +20,13 @@ export async function eachPlace(context, subject, image, { lower = false }, acti
     const at = Object.fromEntries(['mnt', 'upper', 'workdir'].map((name) => [name, join(scratch, name)]));
     try {
       for (const directory of Object.values(at)) mkdirSync(directory);
-      const mount = subject.mountWritable(image, at.mnt, { ...at, scratch, work: context.work, lower });
+      const mount = subject.mountWritable(image, at.mnt, {
+        ...at,
+        scratch,
+        work: context.work,
+        lower,
+        options: context.laminaOptions,
+      });
       try {
         const steps = new Steps({ image, place, directory: at.mnt, scratch, mount });
         steps.settle();

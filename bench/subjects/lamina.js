@@ -90,13 +90,17 @@ function subject(name, { uring, flags }) {
 /** The program as fuse-overlayfs's drop-in: the same unpacked layers, the upper and the work directory that the peers get. */
 const writableStack =
   (uring) =>
-  (image, directory, { upper, workdir, scratch }) => {
+  (image, directory, { upper, workdir, scratch, options }) => {
     const stats = join(scratch, 'stats');
     const layers = `lowerdir=${[...image.lowers].reverse().join(':')},upperdir=${upper},workdir=${workdir}`;
     withUring(uring, () =>
-      run(SERVER, ['-o', `${layers},stats=${stats}${uring ? '' : ',no_uring'}`, directory], {
-        stdio: 'ignore',
-      }),
+      run(
+        SERVER,
+        ['-o', [layers, `stats=${stats}`, ...(uring ? [] : ['no_uring']), ...options].join(','), directory],
+        {
+          stdio: 'ignore',
+        },
+      ),
     );
     return {
       counters: () => counters(stats),
