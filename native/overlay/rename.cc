@@ -177,8 +177,9 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   } else if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(),
                        hide ? RENAME_WHITEOUT : 0) != 0) {
     error = errno;
-    if (error == EINVAL && hide) {
-      // A filesystem without RENAME_WHITEOUT: for a moment both names are there.
+    if ((error == EINVAL || error == EPERM) && hide) {
+      // Not known to the filesystem, or not allowed to this process (before Linux 5.8): for a moment both
+      // names are there.
       error = renameat(from->get(), old_text.c_str(), to->get(), new_text.c_str()) == 0 ? 0 : errno;
       if (error == 0) error = upper_.make_whiteout(from->get(), old_text.c_str());
     }
