@@ -31,6 +31,8 @@ struct UnionOptions {
   // Read-only directories, top to bottom, as the kernel's lowerdir lists them.
   std::vector<int> lower_fds;
   bool acl = true;
+  // Whether users' attributes are shown and can be set.
+  bool xattrs = true;
   // The layers' whiteouts may also be files named `.wh.NAME` and `.wh..wh..opq` (image-spec, layer.md): so
   // containers/storage lays layers out for a mount program.
   bool file_whiteouts = false;
@@ -148,6 +150,11 @@ class Union final : public fuse::Filesystem {
   int find_child(uint64_t parent, std::string_view name, Found& found);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  // As at::stat, with what the layer keeps in attributes.
+  int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
+  [[nodiscard]] bool is_private(std::string_view attribute) const {
+    return has_overrides_ && is_override(attribute);
+  }
   // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
   [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
   [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
@@ -219,6 +226,8 @@ class Union final : public fuse::Filesystem {
                    uint64_t& node, Found& found);
   int make_room(const Found& found, uint64_t node);
   int set_redirect(uint64_t node);
+  int move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
+                  bool trade_places, bool hide);
 
   // readdir.cc
   struct Listed {
@@ -267,6 +276,9 @@ class Union final : public fuse::Filesystem {
   bool acl_ = false;
   Upper upper_;
   std::unique_ptr<XattrNames> layer_names_;
+  // For each layer the attribute that its owners are kept in, or "".
+  std::vector<std::string> layer_overrides_;
+  bool has_overrides_ = false;
   NodeTable table_;
   Lower root_lower_;
   FileRef upper_root_;
