@@ -255,6 +255,8 @@ def answer(request, base):
     os.makedirs(base)
     sides = []
     try:
+        if not request['lower']:
+            raise Undefined('no layers')
         lowers = [os.fsdecode(place) for place in unpack('lowers', os.fsencode(base) + b'/lower', request['lower'])]
         os.umask(0)
         for name in ('left', 'right'):
