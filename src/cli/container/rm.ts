@@ -14,7 +14,9 @@ export function register(parent: Command): void {
       const { sweepPrivateMounts } = await import('../../container/private-mount.js');
       await sweepPrivateMounts();
       await forEach(names, async (name) => {
-        const record = await (flags.force === true ? store.find(name) : store.get(name));
+        const damaged =
+          flags.force === true ? (await store.damaged()).find(({ id }) => id === name) : undefined;
+        const record = damaged ?? (await (flags.force === true ? store.find(name) : store.get(name)));
         // As docker: what is not there need not be removed by force.
         if (record === undefined) return;
         if (flags.force === true) {
