@@ -4,7 +4,7 @@
  * LAMINA_DIFF_COUNT: how many scripts; LAMINA_DIFF_SEED: the first seed. A script that fails is made small and kept in
  * test/fixtures/scripts, whose files are replayed for ever.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ACL } from '../conformance/image.js';
@@ -78,6 +78,7 @@ describe.skipIf(!capable)('the same calls on two filesystems', () => {
     const small = await shrinkScript(script, async (candidate) => (await differs(candidate)) !== undefined);
     const why = (await differs(small)) ?? `not each time: ${await differs(script)}`;
     const kept = `${FIXTURES}${left}-${right}-seed-${seed}.json`;
+    mkdirSync(FIXTURES, { recursive: true });
     writeFileSync(kept, `${JSON.stringify({ left, right, ...small }, null, 1)}\n`);
     expect.fail(
       `seed ${seed} (replay: LAMINA_DIFF_SEED=${seed} LAMINA_DIFF_COUNT=1), kept as ${kept}: ${why}`,
