@@ -97,8 +97,8 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.uring = false;
       continue;
     }
-    if (name == "--no-passthrough") {
-      options.passthrough = false;
+    if (name == "--passthrough" || name == "--no-passthrough") {
+      options.passthrough = name == "--passthrough";
       continue;
     }
     if (name == "--userxattr") {

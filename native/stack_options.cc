@@ -225,6 +225,8 @@ class OptionParser {
       // Counters for whoever watches the mount (sys/stats.h).
       serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+    } else if (name == "passthrough") {
+      serve.passthrough = true;
     } else if (name == "no_passthrough") {
       serve.passthrough = false;
     } else if (name == "no_uring") {
