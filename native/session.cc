@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@ namespace {
 
 constexpr uint64_t kReadahead = 1 << 20;
 constexpr uint32_t kDefaultDepth = 1;
+// Entries of a queue, and threads of /dev/fuse, where some requests wait for a disk while others go on.
+constexpr uint32_t kWritableDepth = 4;
+constexpr uint32_t kWritableThreads = 4;
 
 // Whether io_uring may be used at all; the kernel must not be asked for it by INIT otherwise.
 bool ring_possible() {
@@ -106,14 +110,15 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   if (online_cpus_.empty()) online_cpus_.push_back(0);
   const auto possible = read_cpu_list("/sys/devices/system/cpu/possible");
   possible_cpus_ = static_cast<uint32_t>(std::max(possible.size(), online_cpus_.size()));
-  device_threads_ = options.threads != 0 ? options.threads
-                                         : std::max<uint32_t>(2, static_cast<uint32_t>(online_cpus_.size()));
-  depth_ = options.depth != 0 ? options.depth : kDefaultDepth;
+  const bool writable = union_ != nullptr && union_->writable();
+  const uint32_t least = writable ? kWritableThreads : 2;
+  device_threads_ =
+      options.threads != 0 ? options.threads : std::max(least, static_cast<uint32_t>(online_cpus_.size()));
+  depth_ = options.depth != 0 ? options.depth : writable ? kWritableDepth : kDefaultDepth;
 
   const bool want_uring = options.uring && ring_possible();
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
-  const bool writable = union_ != nullptr && union_->writable();
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
   const fuse::Wishes wishes{.uring = want_uring,
                             .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
@@ -185,8 +190,15 @@ bool Session::serve(int ready_fd) {
     keep_capabilities();
     if (!union_->start()) return false;
     own_umask();
+    if (union_->writable()) {
+      helpers_ = std::make_unique<Helpers>([] { own_umask(); });
+      // Memory that this process needs must not be had by writing to its own mount (prctl(2)).
+      prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    }
   }
-  return uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
+  const bool ended = uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
+  if (ended && union_ != nullptr) union_->stop();
+  return ended;
 }
 
 bool Session::serve_by_uring(int ready_fd) {
@@ -197,7 +209,7 @@ bool Session::serve_by_uring(int ready_fd) {
     const int error = start_thread([this, index, give_way] {
       pin_to_cpu(online_cpus_[index]);
       if (give_way) give_way_to_clients();
-      fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_);
+      fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_, helpers_.get());
       if (union_ != nullptr) own_umask();
       const int opened = worker.open();
       if (opened != 0) {

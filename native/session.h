@@ -15,6 +15,7 @@
 #include "options.h"
 #include "overlay/union.h"
 #include "sys/cpus.h"
+#include "sys/helpers.h"
 #include "sys/mapping.h"
 #include "sys/stats.h"
 #include "sys/unique_fd.h"
@@ -77,6 +78,8 @@ class Session {
   uint32_t device_threads_ = 2;
   uint32_t depth_ = 1;
   uint32_t max_write_ = 0;
+  // Of a writable mount, where requests may wait for a disk.
+  std::unique_ptr<Helpers> helpers_;
   Mapping stats_memory_;
   Mapping shared_memory_;
   Mapping slots_memory_;

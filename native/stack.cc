@@ -116,6 +116,10 @@ bool parse_option(const std::string& option, StackCommand& command) {
     if (!parse_id(value, command.serve.threads) || command.serve.threads < 1 || command.serve.threads > 256) {
       return fail("threads is not a number from 1 to 256: " + value);
     }
+  } else if (name == "stats") {
+    // Counters for whoever watches the mount (sys/stats.h).
+    command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
   } else if (name == "no_uring") {
     command.serve.uring = false;
   } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&
@@ -205,6 +209,18 @@ bool open_layers(StackCommand& command) {
          open_directory(command.workdir, layers.upper.work_fd);
 }
 
+void redirect_to_null(int fd) {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.valid()) dup2(null.get(), fd);
+}
+
+// So that no directory gets the number of a standard stream that was closed.
+void open_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return;
+  }
+}
+
 // Waits for the supervisor's line, which starts with "ready" or says what failed.
 int await_ready(int control) {
   std::string line;
@@ -238,6 +254,7 @@ bool is_stack_command(const char* program, const std::vector<std::string>& argum
 int run_stack(const char* program, const std::vector<std::string>& arguments) {
   const char* slash = strrchr(program, '/');
   const bool is_helper = std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
+  open_standard_streams();
   StackCommand command;
   // As fuse-overlayfs as root; others get what fusermount3 allows.
   const bool root = geteuid() == 0;
@@ -247,6 +264,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   command.serve.mount.noatime = true;
   command.serve.mount.allow_other = root;
   command.serve.mount.fsname = "lamina";
+  command.serve.layers.file_whiteouts = true;
   if (!parse_command(is_helper, arguments, command) || !open_layers(command)) return 1;
   char resolved[PATH_MAX];
   if (realpath(command.operands[0].c_str(), resolved) == nullptr) {
@@ -268,6 +286,8 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   }
   if (child == 0) {
     reader.reset();
+    // Whoever reads this program's stderr waits for all that hold it.
+    if (!command.foreground) redirect_to_null(STDERR_FILENO);
     command.serve.control_fd = writer.release();
     _exit(run_supervisor(command.serve));
   }

@@ -133,11 +133,12 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
         return filesystem.write(node, in, request.tail.first(in.size), reply);
       });
     case kFallocate:
-      return with_record<FallocateIn>(request,
-                                      [&](const FallocateIn& in) { return filesystem.fallocate(node, in); });
+      return with_record<FallocateIn>(
+          request, [&](const FallocateIn& in) { return filesystem.fallocate(node, in, caller); });
     case kCopyFileRange:
-      return with_record<CopyFileRangeIn>(
-          request, [&](const CopyFileRangeIn& in) { return filesystem.copy_file_range(node, in, reply); });
+      return with_record<CopyFileRangeIn>(request, [&](const CopyFileRangeIn& in) {
+        return filesystem.copy_file_range(node, in, caller, reply);
+      });
     case kFsync:
     case kFsyncdir:
       return with_record<FsyncIn>(request, [&](const FsyncIn& in) {

@@ -21,6 +21,10 @@ class Filesystem {
  public:
   virtual ~Filesystem() = default;
 
+  // True for a request that may take much longer than a round trip: it is then answered by another thread,
+  // and what comes after it does not wait.
+  virtual bool may_block(const Request&) { return false; }
+
   virtual int lookup(uint64_t parent, std::string_view name, Reply& reply) = 0;
   // The kernel drops `count` of the references that LOOKUP and its like gave it.
   virtual void forget(uint64_t /*node*/, uint64_t /*count*/) {}
@@ -48,8 +52,8 @@ class Filesystem {
     return EROFS;
   }
   virtual int write(uint64_t, const WriteIn&, std::span<const uint8_t>, Reply&) { return EROFS; }
-  virtual int fallocate(uint64_t, const FallocateIn&) { return EROFS; }
-  virtual int copy_file_range(uint64_t, const CopyFileRangeIn&, Reply&) { return EROFS; }
+  virtual int fallocate(uint64_t, const FallocateIn&, const Caller&) { return EROFS; }
+  virtual int copy_file_range(uint64_t, const CopyFileRangeIn&, const Caller&, Reply&) { return EROFS; }
   // Nothing was ever written to what cannot be written.
   virtual int fsync(uint64_t, bool /*data_only*/, bool /*directory*/) { return 0; }
   virtual int setxattr(uint64_t, std::string_view, std::span<const uint8_t>, const SetxattrIn&,

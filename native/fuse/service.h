@@ -30,6 +30,8 @@ class Service {
     return error;
   }
 
+  [[nodiscard]] bool may_block(const Request& request) { return filesystem_.may_block(request); }
+
   Stats& stats() { return stats_; }
 
  private:

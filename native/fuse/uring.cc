@@ -2,7 +2,10 @@
 #include "fuse/uring.h"
 
 #include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,8 +17,9 @@ namespace lamina::fuse {
 
 namespace {
 
-// A value of user_data that is no entry's address.
+// Values of user_data that are no entry's address.
 constexpr uint64_t kGuard = 1;
+constexpr uint64_t kWake = 2;
 constexpr uint32_t kRingSize = 64;
 
 LogOnce commit_error_logged;
@@ -41,8 +45,8 @@ bool Arena::all_dead() const {
 
 void Arena::reset() { memset(entries_.data(), 0, entries_.size()); }
 
-UringWorker::UringWorker(int fd, std::vector<uint16_t> queues, Service& service)
-    : fd_(fd), queues_(std::move(queues)), service_(service) {}
+UringWorker::UringWorker(int fd, std::vector<uint16_t> queues, Service& service, Helpers* helpers)
+    : fd_(fd), queues_(std::move(queues)), service_(service), helpers_(helpers) {}
 
 int UringWorker::open() {
   int error = ring_.open(kRingSize);
@@ -57,7 +61,36 @@ int UringWorker::open() {
   submission->fd = guard_.fd();
   submission->poll32_events = POLLIN;
   submission->user_data = kGuard;
+  if (helpers_ == nullptr) return 0;
+  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_.valid()) return errno;
+  watch_helpers();
   return 0;
+}
+
+void UringWorker::watch_helpers() {
+  io_uring_sqe* submission = ring_.next_submission();
+  if (submission == nullptr) {
+    ring_.enter(false);
+    submission = ring_.next_submission();
+  }
+  if (submission == nullptr) return;
+  submission->opcode = IORING_OP_POLL_ADD;
+  submission->fd = wake_.get();
+  submission->poll32_events = POLLIN;
+  submission->user_data = kWake;
+}
+
+void UringWorker::commit_helped() {
+  uint64_t count;
+  [[maybe_unused]] const ssize_t got = read(wake_.get(), &count, sizeof count);
+  std::vector<Entry*> done;
+  {
+    const std::lock_guard guard(helped_mutex_);
+    done.swap(helped_);
+  }
+  for (Entry* entry : done) submit(kUringCommitAndFetch, *entry);
+  watch_helpers();
 }
 
 UringWorker::Entry& UringWorker::add_entry(const Arena& arena, uint16_t queue, uint32_t index, State state) {
@@ -140,14 +173,20 @@ void UringWorker::take_over(const Arena& arena) {
 int UringWorker::serve() {
   while (ended_ == 0) {
     const int error = ring_.enter(true);
-    if (error != 0 && error != EINTR && error != EAGAIN && error != EBUSY) return error;
+    if (error != 0 && error != EINTR && error != EAGAIN && error != EBUSY) {
+      ended_ = error;
+      break;
+    }
     ring_.drain([this](uint64_t user_data, int result) { complete(user_data, result); });
   }
+  // Helpers that are still at work use this object.
+  while (helping_.load() != 0) sched_yield();
   return ended_;
 }
 
 void UringWorker::complete(uint64_t user_data, int result) {
   if (user_data == kGuard) return;
+  if (user_data == kWake) return commit_helped();
   Entry& entry = *reinterpret_cast<Entry*>(user_data);
   if (result == 0) {
     entry.state = State::kLive;
@@ -171,7 +210,7 @@ void UringWorker::bury(Entry& entry) {
   entry.shared->dead.store(1, std::memory_order_release);
 }
 
-void UringWorker::answer(Entry& entry) {
+Request UringWorker::request_of(Entry& entry) {
   UringEntry& shared = *entry.shared;
   const uint64_t unique = shared.header.ring.commit_id;
   if (shared.saved.load(std::memory_order_acquire) != unique) {
@@ -192,18 +231,42 @@ void UringWorker::answer(Entry& entry) {
     if (shared.caller.replayed) memcpy(entry.payload, shared.tail, sizeof shared.tail);
     tail = entry.payload;
   }
-  const Request request{.opcode = shared.opcode,
-                        .unique = unique,
-                        .nodeid = shared.nodeid,
-                        .caller = shared.caller,
-                        .record = shared.header.op_in,
-                        .tail = {tail, shared.tail_size}};
+  return {.opcode = shared.opcode,
+          .unique = unique,
+          .nodeid = shared.nodeid,
+          .caller = shared.caller,
+          .record = shared.header.op_in,
+          .tail = {tail, shared.tail_size}};
+}
+
+void UringWorker::perform(Entry& entry, const Request& request) {
+  UringEntry& shared = *entry.shared;
   Reply reply(entry.payload, kMaxPayload);
   const int error = shared.tries > kMaxTries ? EIO : service_.serve(request, reply);
   const size_t body = error == 0 ? reply.size() : 0;
-  shared.header.out = {static_cast<uint32_t>(sizeof(OutHeader) + body), -error, unique};
+  shared.header.out = {static_cast<uint32_t>(sizeof(OutHeader) + body), -error, request.unique};
   shared.header.ring.payload_size = static_cast<uint32_t>(body);
-  shared.replied.store(unique, std::memory_order_release);
+  shared.replied.store(request.unique, std::memory_order_release);
+}
+
+void UringWorker::answer(Entry& entry) {
+  const Request request = request_of(entry);
+  if (helpers_ != nullptr && service_.may_block(request)) {
+    helping_.fetch_add(1);
+    const bool helped = helpers_->run([this, &entry, request] {
+      perform(entry, request);
+      {
+        const std::lock_guard guard(helped_mutex_);
+        helped_.push_back(&entry);
+      }
+      const uint64_t one = 1;
+      [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof one);
+      helping_.fetch_sub(1);
+    });
+    if (helped) return;
+    helping_.fetch_sub(1);
+  }
+  perform(entry, request);
   submit(kUringCommitAndFetch, entry);
 }
 

@@ -18,11 +18,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "fuse/abi.h"
 #include "fuse/service.h"
+#include "sys/helpers.h"
 #include "sys/mapping.h"
 #include "sys/ring.h"
 
@@ -75,7 +77,8 @@ class Arena {
 // One thread with its ring, serving the queues it was given.
 class UringWorker {
  public:
-  UringWorker(int fd, std::vector<uint16_t> queues, Service& service);
+  // `helpers` may be null: then no request is one that may block.
+  UringWorker(int fd, std::vector<uint16_t> queues, Service& service, Helpers* helpers);
 
   // Sets up the ring; to be called by the thread that will run(). Returns 0 or a positive errno.
   int open();
@@ -111,6 +114,13 @@ class UringWorker {
   int serve();
   void complete(uint64_t user_data, int result);
   void answer(Entry& entry);
+  // What the request in an entry says; the request's parts stay in the entry.
+  static Request request_of(Entry& entry);
+  // Performs the request and writes the reply into the entry, on any thread.
+  void perform(Entry& entry, const Request& request);
+  // Waits, as part of the ring, for entries that helpers have finished, and commits those that there are.
+  void watch_helpers();
+  void commit_helped();
   void bury(Entry& entry);
   void submit(UringCommand command, Entry& entry);
 
@@ -120,6 +130,12 @@ class UringWorker {
   Ring ring_;
   // Never completes anything; see open().
   Ring guard_;
+  Helpers* helpers_;
+  // Told by helpers of the entries in `helped_`.
+  UniqueFd wake_;
+  std::mutex helped_mutex_;
+  std::vector<Entry*> helped_;
+  std::atomic<uint32_t> helping_{0};
   // Stable addresses: submissions point at them.
   std::vector<std::unique_ptr<Entry>> entries_;
   int ended_ = 0;

@@ -25,7 +25,26 @@ uint32_t encode_device(dev_t device) {
   return (low & 0xFF) | (high << 8) | ((low & ~0xFFu) << 12);
 }
 
+constexpr const char* kCapability = "security.capability";
+
 bool is_acl(std::string_view name) { return name == kAclAccess || name == kAclDefault; }
+
+// The times that a SETATTR sets, as utimensat(2) takes them; false when it sets none.
+bool times_of(const fuse::SetattrIn& in, timespec (&times)[2]) {
+  if ((in.valid & (fuse::kFattrAtime | fuse::kFattrMtime)) == 0) return false;
+  times[0] = times[1] = {0, UTIME_OMIT};
+  if ((in.valid & fuse::kFattrAtimeNow) != 0) {
+    times[0].tv_nsec = UTIME_NOW;
+  } else if ((in.valid & fuse::kFattrAtime) != 0) {
+    times[0] = {static_cast<time_t>(in.atime), static_cast<long>(in.atimensec)};
+  }
+  if ((in.valid & fuse::kFattrMtimeNow) != 0) {
+    times[1].tv_nsec = UTIME_NOW;
+  } else if ((in.valid & fuse::kFattrMtime) != 0) {
+    times[1] = {static_cast<time_t>(in.mtime), static_cast<long>(in.mtimensec)};
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -166,33 +185,54 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
       if (const int error = strip_privileges(*record); error != 0) return error;
     }
   }
-  const int error = with_object(*record, [&](const At& at, const struct stat&) {
-    if ((in.valid & (fuse::kFattrUid | fuse::kFattrGid)) != 0) {
-      const uid_t uid = (in.valid & fuse::kFattrUid) != 0 ? options_.owners.uids.on_disk(in.uid) : -1U;
-      const gid_t gid = (in.valid & fuse::kFattrGid) != 0 ? options_.owners.gids.on_disk(in.gid) : -1U;
-      if (const int failed = upper_.chown(at.fd(), at.c_str(), uid, gid); failed != 0) return failed;
+  // Through a descriptor where there is one: it leads to the node whatever its name is by now.
+  const FileRef file = upper_.overrides() ? nullptr : files_->get(node);
+  if (file != nullptr && file->writable) {
+    if (const int error = change_open(file->get(), in); error != 0) return error;
+    if (!record->has(kOrphan | kMetacopy | kLinksBelow)) {
+      struct stat status {};
+      if (fstat(file->get(), &status) != 0) return errno;
+      fuse::AttrOut out{.attr_valid = kForever};
+      fill(status, out.attr);
+      out.attr.ino = record->ino;
+      return reply.put(out) ? 0 : EIO;
     }
-    if ((in.valid & fuse::kFattrMode) != 0) {
-      if (const int failed = upper_.chmod(at.fd(), at.c_str(), in.mode); failed != 0) return failed;
-    }
-    if ((in.valid & (fuse::kFattrAtime | fuse::kFattrMtime)) != 0) {
-      timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
-      if ((in.valid & fuse::kFattrAtimeNow) != 0) {
-        times[0].tv_nsec = UTIME_NOW;
-      } else if ((in.valid & fuse::kFattrAtime) != 0) {
-        times[0] = {static_cast<time_t>(in.atime), static_cast<long>(in.atimensec)};
-      }
-      if ((in.valid & fuse::kFattrMtimeNow) != 0) {
-        times[1].tv_nsec = UTIME_NOW;
-      } else if ((in.valid & fuse::kFattrMtime) != 0) {
-        times[1] = {static_cast<time_t>(in.mtime), static_cast<long>(in.mtimensec)};
-      }
-      if (utimensat(at.fd(), at.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return errno;
-    }
-    return 0;
-  });
-  if (error != 0) return error;
+  } else {
+    const int error = with_object(*record, [&](const At& at, const struct stat&) { return change(at, in); });
+    if (error != 0) return error;
+  }
   return getattr(node, reply);
+}
+
+int Union::change(const At& at, const fuse::SetattrIn& in) {
+  if ((in.valid & (fuse::kFattrUid | fuse::kFattrGid)) != 0) {
+    const int error = upper_.chown(at.fd(), at.c_str(), on_disk_uid(in), on_disk_gid(in));
+    if (error != 0) return error;
+  }
+  if ((in.valid & fuse::kFattrMode) != 0) {
+    if (const int error = upper_.chmod(at.fd(), at.c_str(), in.mode); error != 0) return error;
+  }
+  timespec times[2];
+  if (!times_of(in, times)) return 0;
+  return utimensat(at.fd(), at.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+}
+
+int Union::change_open(int fd, const fuse::SetattrIn& in) {
+  if ((in.valid & (fuse::kFattrUid | fuse::kFattrGid)) != 0 &&
+      fchown(fd, on_disk_uid(in), on_disk_gid(in)) != 0) {
+    return errno;
+  }
+  if ((in.valid & fuse::kFattrMode) != 0 && fchmod(fd, in.mode & 07777) != 0) return errno;
+  timespec times[2];
+  return !times_of(in, times) || futimens(fd, times) == 0 ? 0 : errno;
+}
+
+uid_t Union::on_disk_uid(const fuse::SetattrIn& in) const {
+  return (in.valid & fuse::kFattrUid) != 0 ? options_.owners.uids.on_disk(in.uid) : -1U;
+}
+
+gid_t Union::on_disk_gid(const fuse::SetattrIn& in) const {
+  return (in.valid & fuse::kFattrGid) != 0 ? options_.owners.gids.on_disk(in.gid) : -1U;
 }
 
 int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) {
@@ -203,6 +243,7 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
     return image_->getxattr(record == nullptr ? node : lower_of(node).toc, name, size, reply);
   }
   if (!acl_ && is_acl(name)) return EOPNOTSUPP;
+  if (record->has(kNoCapability) && name == kCapability) return ENODATA;
   const auto answer = [&](int dir, const char* object, const std::string& attribute) {
     if (size == 0) {
       const ssize_t length = at::get_xattr(dir, object, attribute.c_str(), nullptr, 0);
@@ -270,6 +311,7 @@ int Union::setxattr(uint64_t node, std::string_view name, std::span<const uint8_
   if (record == nullptr) return ESTALE;
   const std::string attribute = upper_.names().on_disk(name);
   if (attribute.size() > XATTR_NAME_MAX) return ERANGE;
+  if (name == kCapability) record->clear(kNoCapability);
   return with_object(*record, [&](const At& at, const struct stat& status) {
     const int error = -at::set_xattr(at.fd(), at.c_str(), attribute.c_str(), value.data(), value.size(),
                                      static_cast<int>(in.flags));

@@ -23,7 +23,7 @@ constexpr const char* kAclDefault = "system.posix_acl_default";
 }  // namespace
 
 int Union::create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-                  const Maker& maker, fuse::Reply& reply) {
+                  const Maker& maker, fuse::Reply& reply, UniqueFd* opened) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
   FileRef dir;
@@ -43,9 +43,20 @@ int Union::create(uint64_t parent, std::string_view name, mode_t type, const fus
   if (error != 0) return error;
   Found found;
   found.in_upper = true;
-  if (const int failed = upper_.stat(dir->get(), text.c_str(), found.status); failed != 0) return failed;
+  const bool open = opened != nullptr && opened->valid();
+  if (open) {
+    if (fstat(opened->get(), &found.status) != 0) return errno;
+  } else if (const int failed = upper_.stat(dir->get(), text.c_str(), found.status); failed != 0) {
+    return failed;
+  }
   found.type = found.status.st_mode & S_IFMT;
-  return entry_reply(parent, name, found, reply);
+  fuse::EntryOut out;
+  if (const int failed = entry(parent, name, found, out); failed != 0) return failed;
+  // Whoever makes a file is about to write to it.
+  if (open) files_->put(out.nodeid, std::make_shared<OpenFile>(OpenFile{std::move(*opened), true}));
+  NodeRecord* record = table_.find(out.nodeid);
+  if (record != nullptr) record->set(kNoCapability);
+  return reply.put(out) ? 0 : EIO;
 }
 
 int Union::create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker) {
@@ -99,12 +110,13 @@ int Union::mknod(uint64_t parent, std::string_view name, const fuse::MknodIn& in
   fuse::Caller owner = caller;
   owner.uid = options_.owners.uids.on_disk(caller.uid);
   owner.gid = options_.owners.gids.on_disk(caller.gid);
+  UniqueFd opened;
   return create(
       parent, name, type, caller,
       [&](int dir, const char* text) {
-        return upper_.make(dir, text, type | (in.mode & 07777), device, nullptr, owner, in.umask);
+        return upper_.make(dir, text, type | (in.mode & 07777), device, nullptr, owner, in.umask, &opened);
       },
-      reply);
+      reply, &opened);
 }
 
 int Union::mkdir(uint64_t parent, std::string_view name, const fuse::MkdirIn& in, const fuse::Caller& caller,

@@ -35,25 +35,31 @@ int Union::data_file(uint64_t node, bool writable, FileRef& file) {
     files_->put(node, file);
     return 0;
   }
-  return with_object(*record, [&](const At& at, const struct stat& status) {
-    if (S_ISDIR(status.st_mode)) return EISDIR;
-    if (!S_ISREG(status.st_mode)) return EINVAL;
+  for (int tries = 0; tries < kMaxMoves; ++tries) {
+    At at;
+    if (const int error = locate(*record, at); error != 0) return error;
     int fd = at::open(at.fd(), at.c_str(), O_RDWR | O_NOATIME | O_NONBLOCK);
+    // Only the owner may leave the access time alone.
     if (fd == -EPERM) fd = at::open(at.fd(), at.c_str(), O_RDWR | O_NONBLOCK);
-    bool can_write = fd >= 0;
-    if (fd < 0 && !writable) {
-      fd = at::open(at.fd(), at.c_str(), O_RDONLY | O_NONBLOCK);
-      can_write = false;
+    const bool can_write = fd >= 0;
+    if (fd == -EISDIR) return EISDIR;
+    if (fd < 0 && fd != -ENOENT && !writable) fd = at::open(at.fd(), at.c_str(), O_RDONLY | O_NONBLOCK);
+    if (fd < 0 && fd != -ENOENT) return -fd;
+    if (fd >= 0) {
+      auto opened = std::make_shared<OpenFile>(OpenFile{UniqueFd(fd), can_write});
+      struct stat status {};
+      if (fstat(fd, &status) != 0) return errno;
+      // A rename may be under way; then the name leads to another file.
+      if (status.st_ino == record->object.load(std::memory_order_acquire)) {
+        if (!S_ISREG(status.st_mode)) return EINVAL;
+        files_->put(node, opened);
+        file = std::move(opened);
+        return 0;
+      }
     }
-    if (fd < 0) return -fd;
-    auto opened = std::make_shared<OpenFile>(OpenFile{UniqueFd(fd), can_write});
-    struct stat now {};
-    if (fstat(fd, &now) != 0) return errno;
-    if (now.st_ino != record->object.load(std::memory_order_acquire)) return ESTALE;
-    files_->put(node, opened);
-    file = std::move(opened);
-    return 0;
-  });
+    sched_yield();
+  }
+  return ESTALE;
 }
 
 int Union::read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& reply) {
@@ -79,6 +85,29 @@ int Union::read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& repl
     left -= static_cast<uint64_t>(got);
   }
   return 0;
+}
+
+// What waits for a disk, or copies much.
+bool Union::may_block(const fuse::Request& request) {
+  switch (request.opcode) {
+    case fuse::kFsync:
+    case fuse::kFsyncdir:
+    case fuse::kFallocate:
+    case fuse::kCopyFileRange:
+      return true;
+    case fuse::kWrite:
+    case fuse::kSetattr: {
+      // The first write to a large lower file.
+      constexpr off_t kLarge = 1 << 20;
+      const NodeRecord* record = table_.find(request.nodeid);
+      if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
+      struct stat status {};
+      return lower_status(lower_of(request.nodeid), status) == 0 && S_ISREG(status.st_mode) &&
+             status.st_size > kLarge;
+    }
+    default:
+      return false;
+  }
 }
 
 // Setuid and setgid go when somebody writes who may not keep them (kernel: fs/inode.c, should_remove_suid).
@@ -127,18 +156,26 @@ int Union::lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& r
   return reply.put(fuse::LseekOut{static_cast<uint64_t>(at)}) ? 0 : EIO;
 }
 
-int Union::fallocate(uint64_t node, const fuse::FallocateIn& in) {
+// For requests that do not say whether the caller may keep them; only root can be taken to have CAP_FSETID.
+int Union::strip_privileges_for(const fuse::Caller& caller, uint64_t node) {
+  NodeRecord* record = table_.find(node);
+  return caller.uid == 0 || record == nullptr ? 0 : strip_privileges(*record);
+}
+
+int Union::fallocate(uint64_t node, const fuse::FallocateIn& in, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
   if (const int error = copy_up(node, Copy::kData); error != 0) return error;
   FileRef file;
   if (const int error = data_file(node, true, file); error != 0) return error;
+  if (const int error = strip_privileges_for(caller, node); error != 0) return error;
   return ::fallocate(file->get(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
                      static_cast<off_t>(in.length)) == 0
              ? 0
              : errno;
 }
 
-int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) {
+int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, const fuse::Caller& caller,
+                           fuse::Reply& reply) {
   if (!has_upper_) return EROFS;
   NodeRecord* source = table_.find(node);
   const bool in_toc =
@@ -150,6 +187,7 @@ int Union::copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse:
   FileRef to;
   if (const int error = data_file(node, false, from); error != 0) return error;
   if (const int error = data_file(in.nodeid_out, true, to); error != 0) return error;
+  if (const int error = strip_privileges_for(caller, in.nodeid_out); error != 0) return error;
   auto off_in = static_cast<off_t>(in.off_in);
   auto off_out = static_cast<off_t>(in.off_out);
   // The reply's size has 32 bits.

@@ -18,6 +18,7 @@ int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks)
   for (size_t start = 0; start < list.size();) {
     const std::string_view attribute(list.data() + start);
     start += attribute.size() + 1;
+    if (attribute == "security.capability") marks.capability = true;
     if (!attribute.starts_with(names.prefix)) continue;
     std::string value;
     const auto read = [&] { return at::read_xattr(dir, name, std::string(attribute).c_str(), value); };

@@ -62,6 +62,8 @@ struct Marks {
   std::string origin;
   // Names that are still only in the lower layer.
   uint32_t links = 0;
+  // It has a file capability (capabilities(7)).
+  bool capability = false;
 };
 
 // Reads them for (dir, name); 0 or a negative errno. A filesystem without attributes has no marks.

@@ -13,9 +13,6 @@ namespace lamina::overlay {
 
 namespace {
 
-// How often a node is looked for again while something moves it.
-constexpr int kMaxMoves = 1000;
-
 std::string joined(const std::string& directory, std::string_view name) {
   if (directory.empty() || directory == at::kSelf) return std::string(name);
   std::string path;
@@ -25,11 +22,25 @@ std::string joined(const std::string& directory, std::string_view name) {
 
 }  // namespace
 
+bool Union::is_hidden_below(int layer, const std::string& path) const {
+  if (!options_.file_whiteouts) return false;
+  const size_t slash = path.rfind('/');
+  std::string whiteout = path;
+  whiteout.insert(slash == std::string::npos ? 0 : slash + 1, kFileWhiteout);
+  struct stat status {};
+  return at::stat(layer, whiteout.c_str(), status) == 0;
+}
+
+bool Union::is_opaque_by_file(int layer, const std::string& path) const {
+  struct stat status {};
+  return options_.file_whiteouts && at::stat(layer, joined(path, ".wh..wh..opq").c_str(), status) == 0;
+}
+
 void Union::find_lower(const Lower& dir, std::string_view name, Found& found) const {
   found.type = 0;
   std::vector<LayerPath> merged;
   bool stop = false;
-  if (dir.has_layers()) {
+  if (dir.has_layers() && !is_file_whiteout(name)) {
     // A layer's own redirect counts for the layers below it.
     std::string beneath(name);
     bool redirected = false;
@@ -37,7 +48,11 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
       const int fd = options_.lower_fds[layer.layer];
       const std::string path = redirected ? beneath : joined(layer.path, beneath);
       struct stat status {};
-      if (at::stat(fd, path.c_str(), status) < 0) continue;
+      if (at::stat(fd, path.c_str(), status) < 0) {
+        stop = is_hidden_below(fd, path);
+        if (stop) break;
+        continue;
+      }
       if (is_device_whiteout(status)) {
         stop = true;
         break;
@@ -63,7 +78,7 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
       merged.push_back({layer.layer, path});
       Marks marks;
       read_marks(*layer_names_, fd, path.c_str(), marks);
-      if (marks.opaque) {
+      if (marks.opaque || is_hidden_below(fd, path) || is_opaque_by_file(fd, path)) {
         stop = true;
         break;
       }

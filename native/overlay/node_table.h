@@ -37,6 +37,8 @@ enum NodeFlag : uint32_t {
   kOpaque = 16,
   // Some of its names are still only in a lower layer.
   kLinksBelow = 32,
+  // It has no file capability, which the kernel asks for whenever a file changes.
+  kNoCapability = 64,
 };
 
 struct Place {

@@ -59,7 +59,8 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
   const auto visit_directory = [&](int fd, const XattrNames& names) {
     Marks marks;
     read_marks(names, fd, at::kSelf, marks);
-    return for_each_entry(fd, [&](const char* name, uint8_t type, int dir) {
+    std::vector<std::string> whiteouts;
+    const int error = for_each_entry(fd, [&](const char* name, uint8_t type, int dir) {
       bool hidden = false;
       if (type == DT_CHR || type == DT_UNKNOWN || (type == DT_REG && marks.xattr_whiteouts)) {
         struct stat status {};
@@ -69,9 +70,16 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
                                            at::get_xattr(dir, name, names.whiteout.c_str(), nullptr, 0) >= 0);
         type = IFTODT(status.st_mode);
       }
+      if (is_file_whiteout(name)) {
+        whiteouts.emplace_back(name + kFileWhiteout.size());
+        return;
+      }
       if (merged && !seen.insert(name).second) return;
       if (!hidden) visit(name, type);
     });
+    // They hide what is below this directory, not what is in it.
+    seen.insert(whiteouts.begin(), whiteouts.end());
+    return error;
   };
   if (record != nullptr && record->has(kUpper)) {
     FileRef dir;

@@ -72,9 +72,7 @@ int Union::make_room(const Found& found, uint64_t node) {
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
-  // A whiteout that is to be seen cannot be kept in a directory where whiteouts are not seen (kernel:
-  // ovl_rename).
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return EINVAL;
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
 
@@ -144,7 +142,8 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     return finish(0);
   }
 
-  const bool hide = lower_has(parent, name);
+  // A whiteout that was asked for hides the name as any other does.
+  const bool hide = (flags & RENAME_WHITEOUT) != 0 || lower_has(parent, name);
   NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
   const bool replaced_dir = hold && S_ISDIR(target.type);
   if (target.in_upper && !replaced_dir && target.type != 0) {

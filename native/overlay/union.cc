@@ -56,7 +56,10 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
     // The device gets its place.
     static_cast<void>(ino_of(status));
   }
-  for (uint32_t layer = 0; layer < options.lower_fds.size(); ++layer) roots.push_back({layer, at::kSelf});
+  for (uint32_t layer = 0; layer < options.lower_fds.size(); ++layer) {
+    roots.push_back({layer, at::kSelf});
+    if (is_opaque_by_file(options.lower_fds[layer], at::kSelf)) break;
+  }
   if (!roots.empty()) root_lower_.layers = std::make_shared<const std::vector<LayerPath>>(std::move(roots));
 
   const uint32_t toc_count = image_ != nullptr ? image_->toc().inode_count() : 1;
@@ -81,7 +84,14 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
   }
   if (!table_.create(toc_count)) return failure.set("upper", errno, "no memory for the table of nodes");
   table_.recover();
-  if (!has_upper_) return true;
+  if (!has_upper_) {
+    // The root of an image alone needs no record.
+    if (root_lower_.layers == nullptr ||
+        table_.attach(fuse::kRootId, fuse::kRootId, at::kSelf, 0, 0) != nullptr) {
+      return true;
+    }
+    return failure.set("lower", ENOMEM, "no memory for the table of nodes");
+  }
   const int upper_copy = fcntl(upper_.root(), F_DUPFD_CLOEXEC, 0);
   const int work_copy = fcntl(upper_.work(), F_DUPFD_CLOEXEC, 0);
   if (upper_copy < 0 || work_copy < 0) return failure.set("upper", errno, "too many open files");
@@ -102,6 +112,10 @@ bool Union::start() {
   files_ = std::make_unique<FdCache>(descriptors);
   table_.recover();
   return true;
+}
+
+void Union::stop() const {
+  if (has_upper_) upper_.tidy();
 }
 
 uint64_t Union::ino_of(const struct stat& status) {
@@ -185,6 +199,7 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   if (found.in_upper) flags |= kUpper;
   if (found.marks.metacopy) flags |= kMetacopy;
   if (found.marks.links > 0) flags |= kLinksBelow;
+  if (found.in_upper && !found.marks.capability) flags |= kNoCapability;
   if (found.in_upper && S_ISDIR(found.type) && found.lower.empty()) flags |= kOpaque;
   const uint64_t object = found.in_upper ? found.status.st_ino : 0;
   NodeRecord* record = table_.intern(ino, toc, parent, name, flags, object);

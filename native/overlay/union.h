@@ -31,6 +31,9 @@ struct UnionOptions {
   // Read-only directories, top to bottom, as the kernel's lowerdir lists them.
   std::vector<int> lower_fds;
   bool acl = true;
+  // The layers' whiteouts may also be files named `.wh.NAME` and `.wh..wh..opq` (image-spec, layer.md): so
+  // containers/storage lays layers out for a mount program.
+  bool file_whiteouts = false;
   OwnerMap owners;
 };
 
@@ -45,10 +48,14 @@ class Union final : public fuse::Filesystem {
   // In each server, before it answers.
   bool start();
 
+  // When the mount has ended.
+  void stop() const;
+
   [[nodiscard]] bool writable() const { return has_upper_; }
   [[nodiscard]] bool wants_acl() const { return acl_; }
   [[nodiscard]] uint32_t used_slots() const { return table_.used_slots(); }
 
+  bool may_block(const fuse::Request& request) override;
   int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
   void forget(uint64_t node, uint64_t count) override;
   int getattr(uint64_t node, fuse::Reply& reply) override;
@@ -77,8 +84,9 @@ class Union final : public fuse::Filesystem {
              uint32_t flags, const fuse::Caller& caller) override;
   int write(uint64_t node, const fuse::WriteIn& in, std::span<const uint8_t> data,
             fuse::Reply& reply) override;
-  int fallocate(uint64_t node, const fuse::FallocateIn& in) override;
-  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, fuse::Reply& reply) override;
+  int fallocate(uint64_t node, const fuse::FallocateIn& in, const fuse::Caller& caller) override;
+  int copy_file_range(uint64_t node, const fuse::CopyFileRangeIn& in, const fuse::Caller& caller,
+                      fuse::Reply& reply) override;
   int fsync(uint64_t node, bool data_only, bool directory) override;
   int setxattr(uint64_t node, std::string_view name, std::span<const uint8_t> value,
                const fuse::SetxattrIn& in, const fuse::Caller& caller) override;
@@ -134,6 +142,12 @@ class Union final : public fuse::Filesystem {
   int find_child(uint64_t parent, std::string_view name, Found& found);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
+  [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
+  [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
+  [[nodiscard]] bool is_file_whiteout(std::string_view name) const {
+    return options_.file_whiteouts && name.starts_with(kFileWhiteout);
+  }
   void find_redirect(const Lower& dir, std::string_view redirect, Found& found) const;
   Lower lower_of(uint64_t node);
   Lower derive_lower(const NodeRecord& record);
@@ -172,7 +186,7 @@ class Union final : public fuse::Filesystem {
   // create.cc
   using Maker = std::function<int(int dir, const char* name)>;
   int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-             const Maker& maker, fuse::Reply& reply);
+             const Maker& maker, fuse::Reply& reply, UniqueFd* opened = nullptr);
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
@@ -202,9 +216,17 @@ class Union final : public fuse::Filesystem {
 
   // data.cc
   int data_file(uint64_t node, bool writable, FileRef& file);
+  int change(const At& at, const fuse::SetattrIn& in);
+  uid_t on_disk_uid(const fuse::SetattrIn& in) const;
+  gid_t on_disk_gid(const fuse::SetattrIn& in) const;
+  int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
   int strip_privileges(NodeRecord& record);
+  int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
+  // How often a node is looked for again while something moves it.
+  static constexpr int kMaxMoves = 1000;
+  static constexpr std::string_view kFileWhiteout = ".wh.";
   static constexpr size_t kCopyLocks = 64;
   static constexpr size_t kLowerShards = 16;
   struct LowerShard {

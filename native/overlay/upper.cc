@@ -78,6 +78,8 @@ bool Upper::prepare_work(Failure& failure) {
                      std::string("the work directory cannot be prepared: ") + strerror(error));
 }
 
+void Upper::tidy() const { unlinkat(work(), kWhiteoutName, 0); }
+
 bool Upper::probe(Failure& failure) {
   bool user = options_.user_xattr || geteuid() != 0;
   const std::string name = temporary_name();
@@ -191,7 +193,7 @@ std::string Upper::temporary_name() {
 std::string Upper::orphan_name(uint64_t node) { return "orphan-" + std::to_string(node); }
 
 int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* target,
-                const fuse::Caller& caller, mode_t umask) const {
+                const fuse::Caller& caller, mode_t umask, UniqueFd* opened) const {
   if (overrides_) {
     struct stat parent {};
     if (const int error = stat(dir, at::kSelf, parent); error != 0) return error;
@@ -220,10 +222,13 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
     result = mkdirat(dir, name, mode & 07777);
   } else if (S_ISLNK(mode)) {
     result = symlinkat(target, dir, name);
+  } else if (S_ISREG(mode) && opened != nullptr) {
+    result = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
+    if (result >= 0) opened->reset(result);
   } else {
     result = mknodat(dir, name, mode, rdev);
   }
-  const int error = result == 0 ? 0 : errno;
+  const int error = result >= 0 ? 0 : errno;
   act_as_server();
   return error;
 }

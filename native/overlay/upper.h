@@ -40,6 +40,9 @@ class Upper {
   // directory. The descriptors must stay open as long as the Upper.
   bool open(const UpperOptions& options, Failure& failure);
 
+  // At the end of the mount: takes what it kept for itself out of the work directory.
+  void tidy() const;
+
   [[nodiscard]] int root() const { return options_.upper_fd; }
   [[nodiscard]] int work() const { return work_.get(); }
   // Copied-up files some of whose names are still only in a lower layer, by the number of the lower file.
@@ -58,9 +61,10 @@ class Upper {
   std::string temporary_name();
   static std::string orphan_name(uint64_t node);
 
-  // Makes a file that is not regular, a directory, or an empty regular file for a caller.
+  // Makes a directory, a symbolic link, a device, or an empty regular file for a caller. A regular file may
+  // come with a descriptor, which is open for reading and writing.
   int make(int dir, const char* name, mode_t mode, dev_t rdev, const char* target, const fuse::Caller& caller,
-           mode_t umask) const;
+           mode_t umask, UniqueFd* opened = nullptr) const;
   // The same with all attributes given, in the work directory.
   int make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const;
   // Owner, mode and times of an object, in the order in which none undoes another.

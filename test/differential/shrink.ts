@@ -22,7 +22,7 @@ export async function shrinkStack(stack: Stack, fails: (stack: Stack) => Promise
 }
 
 /** `items` without the runs that `fails` does not need, from halves down to single ones. */
-async function without<T>(
+export async function without<T>(
   items: readonly T[],
   fails: (items: readonly T[]) => Promise<boolean>,
 ): Promise<readonly T[]> {
