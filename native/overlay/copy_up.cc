@@ -13,6 +13,7 @@
 #include <cstring>
 #include <shared_mutex>
 
+#include "overlay/entries.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 
@@ -319,6 +320,10 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
 
   struct stat status {};
   if (const int error = lower_status(lower, status); error != 0) return error;
+  const std::string origin = origin_text(node, lower, status);
+  for (size_t at = 0; at < places.size(); ++at) {
+    if (dirs[at] != nullptr && adopt(node, origin, places[at], dirs[at]->get())) return 0;
+  }
   const bool regular = S_ISREG(status.st_mode);
   const uint64_t size = std::min<uint64_t>(data_size, static_cast<uint64_t>(status.st_size));
   const bool metacopy = regular && what == Copy::kAttributes && status.st_size > 0;
@@ -357,10 +362,8 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
       error = mark(upper_.names().redirect, lower_path(lower));
     if (error != 0) return error;
   }
-  if (const std::string origin = origin_text(node, lower, status); !origin.empty()) {
-    const int error = mark(upper_.names().origin, origin);
-    if (error != 0 && !may_be_left_out(error)) return error;
-  }
+  if (const int error = mark(upper_.names().origin, origin); error != 0 && !may_be_left_out(error))
+    return error;
   if (file.valid() && !metacopy) {
     if (const int error = upper_.sync(file.get(), false); error != 0) return error;
   }
@@ -385,6 +388,12 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
     record->clear(kRemoved);
     return 0;
   }
+  // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
+  const bool several = places.size() > 1;
+  if (several && linkat(upper_.work(), temporary.c_str(), upper_.links(), origin.c_str(), 0) != 0 &&
+      errno != EEXIST) {
+    return errno;
+  }
   size_t placed = SIZE_MAX;
   for (size_t at = 0; at < places.size(); ++at) {
     if (dirs[at] == nullptr) continue;
@@ -400,6 +409,7 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
     }
     if (placed == SIZE_MAX) placed = at;
   }
+  if (several) unlinkat(upper_.links(), origin.c_str(), 0);
   if (placed == SIZE_MAX) return ENOENT;
   if (places.size() == 1) guard_temporary.done();
   if (record != nullptr) {
@@ -410,6 +420,45 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
   }
   files_->drop(node);
   return 0;
+}
+
+// A server that was killed may have copied the file up, and not have lived to write down that it did.
+bool Union::adopt(uint64_t node, const std::string& origin, const Place& place, int dir) {
+  struct stat status {};
+  Marks marks;
+  if (upper_.stat(dir, place.name.c_str(), status) != 0 ||
+      read_marks(upper_.names(), dir, place.name.c_str(), marks) < 0 || marks.origin != origin) {
+    return false;
+  }
+  const uint32_t flags = kUpper | (marks.metacopy ? kMetacopy : 0U) | (marks.links > 0 ? kLinksBelow : 0U);
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr)
+    return table_.attach(node, place.parent, place.name, flags, status.st_ino) != nullptr;
+  record->object.store(status.st_ino, std::memory_order_release);
+  record->set(flags);
+  return true;
+}
+
+// Names that a server was about to give when the machine stopped.
+void Union::finish_links() {
+  std::vector<std::string> unfinished;
+  const int fd = at::open(upper_.links(), at::kSelf, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return;
+  for_each_entry(fd, [&](const char* name, uint8_t, int) {
+    if (strncmp(name, "toc:", 4) == 0) unfinished.emplace_back(name);
+  });
+  for (const std::string& kept : unfinished) {
+    if (const uint32_t ino = toc_of_origin(kept); ino != 0) {
+      for (const Home& home : homes(ino)) {
+        FileRef dir;
+        if (copy_up_dir(home.parent, dir) != 0) continue;
+        const KeepTimes keep(dir->get());
+        // What has come to the name since then stays.
+        linkat(upper_.links(), kept.c_str(), dir->get(), std::string(home.name).c_str(), 0);
+      }
+    }
+    unlinkat(upper_.links(), kept.c_str(), 0);
+  }
 }
 
 // The data of a file of which only the attributes were copied. The mark stays until the data is whole and

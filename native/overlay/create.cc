@@ -155,10 +155,8 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   fuse::Caller owner = caller;
   owner.uid = options_.owners.uids.on_disk(caller.uid);
   owner.gid = options_.owners.gids.on_disk(caller.gid);
-  // Made in its directory, for what it inherits from there, under a name that nobody sees for long.
   const std::string temporary = upper_.temporary_name();
-  int error =
-      upper_.make(upper_.work(), temporary.c_str(), S_IFREG | (in.mode & 07777), 0, nullptr, owner, in.umask);
+  int error = upper_.make_unnamed(dir->get(), temporary.c_str(), in.mode & 07777, owner, in.umask);
   if (error != 0) return error;
   struct stat status {};
   if (error = upper_.stat(upper_.work(), temporary.c_str(), status); error != 0) return error;

@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "fuse/dirent_writer.h"
+#include "overlay/entries.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 #include "toc/xxh64.h"
@@ -27,26 +28,6 @@ namespace {
 constexpr uint64_t kFirstEntryCookie = 2;
 constexpr uint64_t kHashCookies = 1ULL << 62;
 constexpr size_t kMaxListings = 64;
-
-// Calls visit(name, d_type, fd) for each entry but `.` and `..` of an open directory; closes it.
-template <typename Visit>
-int for_each_entry(int fd, Visit&& visit) {
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
-  errno = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") visit(entry->d_name, entry->d_type, dirfd(stream));
-    errno = 0;
-  }
-  const int error = errno;
-  closedir(stream);
-  return error;
-}
 
 }  // namespace
 

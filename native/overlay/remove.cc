@@ -2,16 +2,22 @@
 // whiteout where a lower layer has it. Files may be open without the server knowing, because the kernel does
 // not send OPEN: the object of a file's last name is kept in the work directory until the kernel forgets the
 // node.
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "overlay/entries.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 
 namespace lamina::overlay {
+
+// Whether a file that lies below has more names than one.
+bool Union::has_other_names(const Found& found) const {
+  if (found.in_upper || S_ISDIR(found.type)) return false;
+  return found.lower.has_layers() ? found.status.st_nlink > 1 : more_homes_.contains(found.lower.toc);
+}
 
 bool Union::lower_has(uint64_t parent, std::string_view name) {
   Found below;
@@ -27,8 +33,8 @@ int Union::unlink(uint64_t parent, std::string_view name, const fuse::Caller& ca
   if (S_ISDIR(found.type)) return EISDIR;
   const uint64_t node = table_.node_of_ino(ino_of_found(found));
   // All names of a lower file are copied up before one of them goes, so that the others keep the right count.
-  if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
-    if (const int error = copy_up(found.lower.toc, Copy::kAttributes); error != 0) return error;
+  if (has_other_names(found)) {
+    if (const int error = copy_up(node, Copy::kAttributes); error != 0) return error;
     if (const int error = find_child(parent, name, found); error != 0) return error;
   }
   FileRef dir;
@@ -92,25 +98,16 @@ int Union::check_empty(uint64_t node) {
 int Union::clear_whiteouts(int dir) {
   const int fd = at::open(dir, at::kSelf, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -fd;
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
   int error = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
+  const int failed = for_each_entry(fd, [&](const char* child, uint8_t, int open) {
     struct stat status {};
-    if (upper_.stat(fd, entry->d_name, status) != 0 || !upper_.is_whiteout(fd, entry->d_name, status)) {
+    if (upper_.stat(open, child, status) != 0 || !upper_.is_whiteout(open, child, status)) {
       error = ENOTEMPTY;
-      break;
+    } else if (unlinkat(open, child, 0) != 0) {
+      error = errno;
     }
-    if (unlinkat(fd, entry->d_name, 0) != 0) error = errno;
-  }
-  closedir(stream);
-  return error;
+  });
+  return failed != 0 ? failed : error;
 }
 
 int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& caller) {

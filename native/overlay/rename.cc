@@ -53,10 +53,7 @@ int Union::prepare_move(uint64_t parent, std::string_view name, uint64_t to_pare
 int Union::make_room(const Found& found, uint64_t node) {
   if (!S_ISDIR(found.type)) {
     // Its other names, if it has any, must be copied up before this one goes.
-    if (!found.in_upper && !found.lower.has_layers() && more_homes_.contains(found.lower.toc)) {
-      return copy_up(found.lower.toc, Copy::kAttributes);
-    }
-    return 0;
+    return has_other_names(found) ? copy_up(node, Copy::kAttributes) : 0;
   }
   if (const int error = check_empty(node); error != 0) return error;
   if (!found.in_upper) return 0;

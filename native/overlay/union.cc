@@ -111,6 +111,7 @@ bool Union::start() {
   dirs_ = std::make_unique<FdCache>(descriptors);
   files_ = std::make_unique<FdCache>(descriptors);
   table_.recover();
+  if (has_upper_ && image_ != nullptr) finish_links();
   return true;
 }
 

@@ -181,6 +181,8 @@ class Union final : public fuse::Filesystem {
   bool heal_link(uint64_t parent, std::string_view name, const Found& found);
   std::string origin_text(uint64_t node, const Lower& lower, const struct stat& status) const;
   bool prepare_root(Failure& failure);
+  void finish_links();
+  bool adopt(uint64_t node, const std::string& origin, const Place& place, int dir);
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 
   // create.cc
@@ -194,6 +196,7 @@ class Union final : public fuse::Filesystem {
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
+  bool has_other_names(const Found& found) const;
   bool lower_has(uint64_t parent, std::string_view name);
 
   // rename.cc
@@ -263,7 +266,6 @@ class Union final : public fuse::Filesystem {
   // What a removed directory was, for whoever still holds it.
   std::mutex removed_mutex_;
   std::unordered_map<uint64_t, fuse::Attr> removed_;
-  LogOnce error_logged_;
 };
 
 }  // namespace lamina::overlay

@@ -2,7 +2,6 @@
 // place by one call: after a crash the upper holds whole objects only, and the work directory is emptied.
 #include "overlay/upper.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
@@ -13,14 +12,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 
+#include "overlay/entries.h"
 #include "sys/at.h"
 #include "sys/credentials.h"
 
 namespace lamina::overlay {
 
 namespace {
+
+// Two seconds.
+constexpr int kLockTries = 200;
+constexpr long kLockPauseNs = 10 * 1000 * 1000;
 
 constexpr const char* kWorkName = "work";
 // Beside it, so that it is not emptied.
@@ -34,7 +39,14 @@ int errno_of(int result) { return result < 0 ? -result : 0; }
 
 bool Upper::open(const UpperOptions& options, Failure& failure) {
   options_ = options;
-  if (flock(options.work_fd, LOCK_EX | LOCK_NB) != 0) {
+  // The server of a mount that has just ended holds it for a moment longer.
+  int tries = kLockTries;
+  while (flock(options.work_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK && --tries > 0) {
+      const timespec pause{0, kLockPauseNs};
+      nanosleep(&pause, nullptr);
+      continue;
+    }
     if (errno == EWOULDBLOCK) {
       return failure.set("upper", EBUSY, "the upper directory is in use by another mount");
     }
@@ -233,6 +245,22 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
   return error;
 }
 
+int Upper::make_unnamed(int dir, const char* name, mode_t mode, const fuse::Caller& caller,
+                        mode_t umask) const {
+  if (overrides_) return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
+  act_as(caller.uid, caller.gid, umask);
+  const UniqueFd file(openat(dir, at::kSelf, O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
+  const int error = errno;
+  act_as_server();
+  if (!file.valid()) {
+    if (error != EOPNOTSUPP && error != EISDIR) return error;
+    return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
+  }
+  char path[40];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
+  return linkat(AT_FDCWD, path, work(), name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
 int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const {
   int result = 0;
   if (S_ISDIR(attributes.mode)) {
@@ -331,19 +359,11 @@ int Upper::remove_tree(int dir, const char* name) {
   if (errno != EISDIR && errno != EPERM) return errno;
   const int fd = at::open(dir, name, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -fd;
-  DIR* stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return error;
-  }
   int error = 0;
-  while (const dirent* entry = readdir(stream)) {
-    const std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
-    if (const int failed = remove_tree(fd, entry->d_name); failed != 0 && failed != ENOENT) error = failed;
-  }
-  closedir(stream);
+  const int unread = for_each_entry(fd, [&](const char* child, uint8_t, int open) {
+    if (const int failed = remove_tree(open, child); failed != 0 && failed != ENOENT) error = failed;
+  });
+  if (error == 0) error = unread;
   if (unlinkat(dir, name, AT_REMOVEDIR) == 0) return 0;
   return error != 0 ? error : errno;
 }

@@ -65,6 +65,8 @@ class Upper {
   // come with a descriptor, which is open for reading and writing.
   int make(int dir, const char* name, mode_t mode, dev_t rdev, const char* target, const fuse::Caller& caller,
            mode_t umask, UniqueFd* opened = nullptr) const;
+  // A file for a caller that has what a file of directory `dir` has, as (work directory, name).
+  int make_unnamed(int dir, const char* name, mode_t mode, const fuse::Caller& caller, mode_t umask) const;
   // The same with all attributes given, in the work directory.
   int make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const;
   // Owner, mode and times of an object, in the order in which none undoes another.
