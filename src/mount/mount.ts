@@ -112,6 +112,8 @@ async function mountLocked(
       removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
     };
     const choice = chooseDriver(driver, warn);
+    if (image.container !== undefined && choice.driver === 'native')
+      await (await import('./drivers/portable/recover.js')).recoverLayer(image.container);
     record.driver = choice.driver;
     const server =
       choice.driver === 'native'

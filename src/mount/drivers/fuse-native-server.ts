@@ -4,7 +4,7 @@
  * The rule it guards: nothing here touches the mount, since a system call on it would wait for this very thread.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { tocKey, TocReader } from '../../merge/toc-reader.js';
 import { ImageView } from '../../merge/view.js';
@@ -75,10 +75,17 @@ async function openUpper(
   // Modes are the callers', whose umask the kernel has taken off.
   process.umask(0);
   return step('upper', () => {
-    if (!tryLock(workFd)) throw new StepError('lock', 'another mount has it');
+    // One of our own, which the unmounter has not inherited: it would hold the lock for longer than this process lives.
+    const lockedFd = openSync(`/proc/self/fd/${workFd}`, constants.O_RDONLY | constants.O_DIRECTORY);
+    if (!tryLock(lockedFd)) throw new StepError('lock', 'another mount has it');
     const xattrs = new XattrNames(userXattrs ? 'user.overlay.' : 'trusted.overlay.');
     const overrides = process.geteuid!() !== 0;
-    return new WritableFilesystem(new Upper({ upperFd, workFd, xattrs, overrides }), workFd, view, key);
+    return new WritableFilesystem(
+      new Upper({ upperFd, workFd: lockedFd, xattrs, overrides }),
+      lockedFd,
+      view,
+      key,
+    );
   });
 }
 

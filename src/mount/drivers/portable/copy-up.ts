@@ -26,10 +26,11 @@ import type { Place } from './descriptors.js';
 import { at, byDescriptor, withObject } from './descriptors.js';
 import { isErrno, systemError } from './errno.js';
 import type { Found, Lookup } from './lookup.js';
+import type { Home } from './lower.js';
 import { Homes } from './lower.js';
 import { setTimes } from './times.js';
 import type { ObjectAttributes, Upper } from './upper.js';
-import { removeTree, unlinkIfThere } from './upper.js';
+import { namesIn, removeTree, unlinkIfThere } from './upper.js';
 import { findXattr, removeXattr, setXattr } from './xattrs.js';
 
 const PIECE_BYTES = 1 << 20;
@@ -58,6 +59,30 @@ export class CopyUp {
       this.#copyAttributes(path, this.view.toc.inode(ROOT_INO));
       setXattr(path, this.#upper.xattrs.origin, this.#originOf(ROOT_INO));
     });
+  }
+
+  /** Gives files the names that a killed process had begun to give them. */
+  finishLinks(): void {
+    for (const name of namesIn(this.#upper.links)) {
+      const lower = this.lowerOf(name);
+      const kept = { dir: this.#upper.links, name };
+      const paths = lower === undefined ? [] : this.#seenAs(lower);
+      for (const path of paths) {
+        const dir = this.parent(path.slice(0, path.lastIndexOf('/')));
+        const place = { dir, name: path.slice(path.lastIndexOf('/') + 1) };
+        this.#keepingTimes(dir, () => linkSync(at(kept), at(place)));
+        this.lookup.forget(path);
+      }
+      unlinkIfThere(kept);
+    }
+  }
+
+  /** The inode of the TOC that an origin means; undefined for that of another TOC. */
+  lowerOf(origin: ByteString | undefined): number | undefined {
+    const [, key, text] = /^toc:([0-9a-f]+):([0-9a-f]+)$/.exec(origin ?? '') ?? [];
+    if (key === undefined || BigInt(`0x${key}`) !== this.tocKey) return undefined;
+    const ino = parseInt(text!, 16);
+    return ino >= 1 && ino <= this.view.toc.inodeCount ? ino : undefined;
   }
 
   /** The upper object of what was found, with its attributes; the data of a file may still be the lower one's. */
@@ -153,32 +178,41 @@ export class CopyUp {
     const places = this.#namesOf(found, inode);
     const directories = places.map((path) => this.parent(path.slice(0, path.lastIndexOf('/'))));
     const temporary = this.#upper.temporary();
-    this.#make(temporary, inode, dataBytes, places.length > 1);
+    const isShared = places.length > 1;
+    this.#make(temporary, inode, dataBytes, isShared);
+    // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
+    const kept = { dir: this.#upper.links, name: this.#originOf(lower) };
     try {
+      if (isShared) linkSync(at(temporary), at(kept));
       places.forEach((path, index) => {
         const dir = directories[index]!;
         const place = { dir, name: path.slice(path.lastIndexOf('/') + 1) };
         this.#keepingTimes(dir, () =>
-          places.length === 1 ? renameSync(at(temporary), at(place)) : linkSync(at(temporary), at(place)),
+          isShared ? linkSync(at(temporary), at(place)) : renameSync(at(temporary), at(place)),
         );
       });
     } finally {
+      if (isShared) unlinkIfThere(kept);
       unlinkIfThere(temporary);
       for (const path of places) this.lookup.forget(path);
     }
   }
 
-  /** All names by which the lower file is seen. */
   #namesOf(found: Found, { ino, nlink }: TreeInode): ByteString[] {
     if (nlink <= 1) return [found.path];
-    const home = (dir: number) => this.homes.of(dir)[0]!;
-    const paths = [found.path];
+    return [found.path, ...this.#seenAs(ino).filter((path) => path !== found.path)];
+  }
+
+  /** All names that lead to a file of the TOC itself. */
+  #seenAs(ino: number): ByteString[] {
+    const home = (dir: number): Home => this.homes.of(dir)[0]!;
+    const paths: ByteString[] = [];
     for (const { parent, name } of this.homes.of(ino)) {
       const directory = this.lookup.pathOfLower(parent, home);
-      const path = `${directory}/${name}`;
-      if (directory === undefined || path === found.path) continue;
-      const other = this.lookup.find(path);
-      if (other.type === found.type && other.object === undefined && other.lower === ino) paths.push(path);
+      if (directory === undefined) continue;
+      const found = this.lookup.find(`${directory}/${name}`);
+      if (found.type !== undefined && found.object === undefined && found.lower === ino)
+        paths.push(found.path);
     }
     return paths;
   }

@@ -75,6 +75,7 @@ export class WritableFilesystem implements ServedFilesystem {
     this.#names = new Names(this.#lookup, this.#copyUp, undo);
     this.#orphans = new Orphans(this.#names, this.#copyUp);
     this.#copyUp.prepareRoot();
+    this.#copyUp.finishLinks();
   }
 
   /** To be called between two requests. */
@@ -177,7 +178,9 @@ export class WritableFilesystem implements ServedFilesystem {
 
   link(from: ByteString, to: ByteString): void {
     this.#refuseHidden(to);
-    this.#names.link(from, to);
+    const orphan = this.#orphans.get(from);
+    if (orphan === undefined) this.#names.link(from, to);
+    else this.#names.linkOpen(orphan.fd, to);
   }
 
   unlink(path: ByteString): void {
@@ -287,11 +290,12 @@ export class WritableFilesystem implements ServedFilesystem {
   }
 
   #orphanAttributes({ fd, lower }: Orphan): Attributes {
-    if (fd === undefined) return { ...inodeAttributes(this.#view, this.#view.toc.inode(lower!)), nlink: 0 };
+    if (fd === undefined) return { ...inodeAttributes(this.#view, this.#view.toc.inode(lower!)), nlink: 1 };
     const path = byDescriptor(fd);
     const status = this.#upper.asShown(fstatSync(fd, { bigint: true }), path);
     const ino = this.#inoOfObject(status.ino, readMarks(path, this.#upper.xattrs));
-    return { ...fromStatus(status), ino };
+    // libfuse takes the hidden name off.
+    return { ...fromStatus(status), ino, nlink: status.nlink + 1 };
   }
 
   /** Those of the TOC stay when something is copied up; all others follow them. */
@@ -301,11 +305,8 @@ export class WritableFilesystem implements ServedFilesystem {
   }
 
   #inoOfObject(object: bigint, { origin }: Marks): number {
-    const [, key, ino] = /^toc:([0-9a-f]+):([0-9a-f]+)$/.exec(origin ?? '') ?? [];
-    if (key !== undefined && BigInt(`0x${key}`) === this.#copyUp.tocKey) {
-      const lower = parseInt(ino!, 16);
-      if (lower >= 1 && lower <= this.#view.toc.inodeCount) return lower;
-    }
+    const lower = this.#copyUp.lowerOf(origin);
+    if (lower !== undefined) return lower;
     return Number(BigInt.asUintN(32, BigInt(this.#view.toc.inodeCount) + object));
   }
 

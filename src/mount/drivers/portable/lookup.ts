@@ -15,8 +15,8 @@ import type { Upper, UpperStat } from './upper.js';
 import { S_IFMT } from './upper.js';
 import type { Marks } from './xattrs.js';
 
-const CACHED_PATHS = 16_384;
-const CACHED_MARKS = 16_384;
+const CACHED_PATHS = 65_536;
+const CACHED_MARKS = 65_536;
 const OPEN_DIRECTORIES = 256;
 
 /** A name that is there. Paths begin with a slash but for the root's, which is empty. */

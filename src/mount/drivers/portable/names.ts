@@ -9,6 +9,7 @@ import type { Place } from './descriptors.js';
 import { at, byDescriptor, openDirectory } from './descriptors.js';
 import { isErrno, systemError } from './errno.js';
 import type { Found, Lookup, Missing } from './lookup.js';
+import { linkDescriptor } from './special.js';
 import type { Undo } from './undo.js';
 import type { Upper } from './upper.js';
 import { DEFAULT_ACL, namesIn, removeTree, S_IFMT, unlinkIfThere } from './upper.js';
@@ -51,6 +52,14 @@ export class Names {
     const old = this.lookup.place(from);
     if (whiteout) this.#replace(place, (temporary) => linkSync(at(old), at(temporary)));
     else linkSync(at(old), at(place));
+    this.lookup.forget(to);
+  }
+
+  /** A further name for a file that lost one while it is open. Raises ENOENT when that was the last. */
+  linkOpen(fd: number | undefined, to: ByteString): void {
+    const { place } = this.#newName(to);
+    if (fd === undefined) throw systemError('ENOENT');
+    this.#replace(place, (temporary) => linkDescriptor(fd, temporary));
     this.lookup.forget(to);
   }
 

@@ -36,6 +36,8 @@ const { S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK } = const
 const OVERRIDE = 'user.containers.override_stat';
 export const DEFAULT_ACL = 'system.posix_acl_default';
 const WORK = 'work';
+/** Beside it, so that it is not emptied. */
+const LINKS = 'links';
 const WHITEOUT = 'whiteout';
 
 /** Attributes that an object gets; `mode` with the type. */
@@ -76,6 +78,8 @@ export class Upper {
   readonly overrides: boolean;
   /** Where temporaries are made. */
   readonly work: number;
+  /** Copied-up files that are about to get several names, by their origin. */
+  readonly links: number;
   #nextTemporary = 0;
   #deviceWhiteouts: boolean;
   #hasWhiteout = false;
@@ -89,7 +93,15 @@ export class Upper {
     removeTree(place);
     mkdirSync(at(place), 0o700);
     this.work = openDirectory(place);
+    const links = { dir: workFd, name: LINKS };
+    if (this.stat(links) === undefined) mkdirSync(at(links), 0o700);
+    this.links = openDirectory(links);
     this.#deviceWhiteouts = !overrides;
+  }
+
+  close(): void {
+    closeSync(this.work);
+    closeSync(this.links);
   }
 
   /** A place in the work directory that is not in use. */
