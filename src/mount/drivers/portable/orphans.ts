@@ -3,7 +3,7 @@
  * `.fuse_hidden` and sixteen digits until it is closed, and asks for it by that name. The file has no name on the disk, only a
  * descriptor here: no directory shows it, and nothing is left when this process dies.
  */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { ByteString } from '../../../bytes.js';
 import type { CopyUp } from './copy-up.js';
 import { at } from './descriptors.js';
@@ -74,12 +74,13 @@ export class Orphans {
     return true;
   }
 
-  /** The upper file, for a change of its attributes. */
+  /** The upper file, for a change of its attributes, which its other names share. */
   attributes(orphan: Orphan): number {
     if (orphan.fd === undefined) {
       orphan.fd = this.copyUp.orphan(orphan.lower!);
       orphan.lower = undefined;
     }
+    this.names.lookup.forgetMarks(fstatSync(orphan.fd, { bigint: true }).ino);
     return orphan.fd;
   }
 
