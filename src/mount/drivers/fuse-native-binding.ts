@@ -103,6 +103,8 @@ export function libfuseOptions(words: readonly string[], fsname: string, isWrita
   const escaped = fsname.replace(/[\\,]/g, '\\$&');
   return [
     ...words,
+    // Whether something is there already is for whoever calls to say.
+    'nonempty',
     'default_permissions',
     'use_ino',
     ...(isWritable ? ['big_writes'] : ['kernel_cache']),

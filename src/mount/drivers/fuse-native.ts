@@ -92,7 +92,7 @@ export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
     const answer = await firstAnswer(child);
     if (child.connected) child.disconnect();
     if (answer?.ready) return { pid: child.pid!, process: child };
-    child.kill('SIGKILL');
+    await ended(child);
     throw startError(answer, job);
   } finally {
     for (const fd of [tocFd, logFd, ...layerFds]) closeSync(fd);
@@ -116,6 +116,14 @@ async function firstAnswer(child: ChildProcess): Promise<ServerAnswer | undefine
   } finally {
     timer.abort();
   }
+}
+
+/** Kills it. It may hold the lock of a container, which the caller wants to remove. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exit;
 }
 
 function startError(answer: ServerAnswer | undefined, job: ServerJob): LaminaError {
