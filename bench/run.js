@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- [--only METRIC,...] [--subjects NAME,...] [--rounds N] [--work DIR] [--no-record]`
+ * `npm run bench -- [--write | --read] [--only METRIC,...] [--subjects NAME,...] [--places disk,tmpfs] [--rounds N] [--work DIR]
+ * [--nice=N] [--lamina-options LIST] [--no-record]`
  *
  * Scenarios x subjects x rounds in one run, interleaved: each round visits every subject, starting with another one each
  * time, so that what else the machine does hits all of them alike. Cold means a fresh mount and dropped dentries and
@@ -8,9 +9,11 @@
  */
 import { parseArgs } from 'node:util';
 import { Context } from './lib/passes.js';
+import { setPriority } from './lib/priority.js';
 import { environment, record, table } from './lib/report.js';
 import { DEFAULT_WORK } from './lib/work.js';
 import { image } from './images/recipes.js';
+import { PLACES } from './lib/places.js';
 import { SCENARIOS } from './scenarios/all.js';
 import { ONLY_WHEN_NAMED, SUBJECTS } from './subjects/index.js';
 
@@ -19,6 +22,11 @@ function options() {
     options: {
       only: { type: 'string' },
       subjects: { type: 'string' },
+      places: { type: 'string', default: PLACES.join(',') },
+      'lamina-options': { type: 'string', default: '' },
+      nice: { type: 'string', default: '0' },
+      write: { type: 'boolean', default: false },
+      read: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       work: { type: 'string', default: DEFAULT_WORK },
       'no-record': { type: 'boolean', default: false },
@@ -27,7 +35,16 @@ function options() {
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new Error(`--rounds: expected a number of rounds, got ${values.rounds}`);
-  return { ...values, rounds, only: split(values.only), subjects: split(values.subjects) };
+  const places = split(values.places);
+  refuseUnknown(places, PLACES, 'place');
+  return {
+    ...values,
+    rounds,
+    places,
+    laminaOptions: split(values['lamina-options']),
+    only: split(values.only),
+    subjects: split(values.subjects),
+  };
 }
 
 const split = (list) => (list === undefined ? undefined : list.split(',').filter((word) => word !== ''));
@@ -37,17 +54,23 @@ function refuseUnknown(names, known, what) {
   if (unknown.length > 0) throw new Error(`no ${what} ${unknown.join(', ')}; there are ${known.join(', ')}`);
 }
 
-function chooseScenarios(only) {
+/** Those that were named; else the groups that were asked for, which are both when none is. */
+function chooseScenarios({ only, read, write }) {
   refuseUnknown(
     only,
     SCENARIOS.flatMap((scenario) => [scenario.name, ...scenario.metrics]),
     'scenario',
   );
-  if (only === undefined) return SCENARIOS;
+  if (only === undefined) {
+    const both = read === write;
+    return SCENARIOS.filter((scenario) => both || (scenario.group === 'write') === write);
+  }
   return SCENARIOS.filter((scenario) =>
     [scenario.name, ...scenario.metrics].some((name) => only.includes(name)),
   );
 }
+
+const canTake = (scenario, subject) => scenario.group !== 'write' || subject.mountWritable !== undefined;
 
 function chooseSubjects(names) {
   refuseUnknown(
@@ -70,6 +93,17 @@ function present(subjects, reported) {
   });
 }
 
+/** A sample that fails ends the run with status 1, but not before the others were taken. */
+async function attempt(scenario, context, subject, built) {
+  try {
+    return await scenario.measure(context, subject, built);
+  } catch (error) {
+    process.stderr.write(`${scenario.name} ${subject.name}: ${error.message}\n`);
+    process.exitCode = 1;
+    return [];
+  }
+}
+
 /** All subjects must have done the same work: the same number of operations and bytes. */
 function checkSame(expected, measurement, subject) {
   if (measurement.check === undefined) return;
@@ -82,13 +116,19 @@ function checkSame(expected, measurement, subject) {
 }
 
 async function main() {
-  const { only, subjects: names, rounds, work, 'no-record': quiet } = options();
+  const chosenOptions = options();
+  const { subjects: names, rounds, work, places, nice, laminaOptions, 'no-record': quiet } = chosenOptions;
   if (process.platform !== 'linux' || process.getuid() !== 0)
     throw new Error('the benches mount filesystems and drop caches: run them on Linux as root');
-  const context = new Context(work);
-  const scenarios = chooseScenarios(only);
+  const context = new Context(work, { places, laminaOptions });
+  const scenarios = chooseScenarios(chosenOptions);
   const chosen = chooseSubjects(names);
-  const about = environment();
+  if (nice !== '0') setPriority(Number(nice));
+  const about = {
+    ...environment(),
+    ...(nice !== '0' && { nice: Number(nice) }),
+    ...(laminaOptions.length > 0 && { laminaOptions }),
+  };
   if (about.loadBefore > about.cpus / 2)
     process.stderr.write(`the machine is busy (load ${about.loadBefore}): such figures show little\n`);
   const samples = [];
@@ -99,7 +139,8 @@ async function main() {
   try {
     for (let round = 0; round < rounds; round++) {
       for (const scenario of scenarios) {
-        const subjects = present(scenario.subjects?.(chosen) ?? chosen, reported);
+        const able = chosen.filter((subject) => canTake(scenario, subject));
+        const subjects = present(scenario.subjects?.(able) ?? able, reported);
         for (const name of scenario.images) {
           const built = await image(work, name);
           for (let i = 0; i < subjects.length; i++) {
@@ -107,9 +148,9 @@ async function main() {
             process.stderr.write(
               `round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`,
             );
-            for (const measurement of await scenario.measure(context, subject, built)) {
+            for (const measurement of await attempt(scenario, context, subject, built)) {
               checkSame(expected, measurement, subject.name);
-              const { metric, value, unit, image: of } = measurement;
+              const { metric, value, unit, image: of, operations, requests, serverSec } = measurement;
               samples.push({
                 scenario: scenario.name,
                 metric,
@@ -118,6 +159,9 @@ async function main() {
                 round,
                 value,
                 unit,
+                ...(operations && { operations }),
+                ...(serverSec !== undefined && { serverSec }),
+                ...(requests && { requests }),
               });
             }
           }

@@ -21,7 +21,7 @@ constexpr const char* kUsage =
     "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
-    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr]\n"
+    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr] [--no-passthrough]\n"
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
@@ -69,20 +69,24 @@ int main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty()) {
     fputs(kUsage, stderr);
-    return 2;
+    return 1;
+  }
+  const std::string command = arguments.front();
+  if (command == "-h" || command == "--help") {
+    fputs(kUsage, stdout);
+    return 0;
+  }
+  if (command == "-V" || command == "--version") {
+    puts("lamina-fuse " LAMINA_VERSION);
+    return 0;
   }
   if (lamina::is_stack_command(argv[0], arguments)) return lamina::run_stack(argv[0], arguments);
-  const std::string command = arguments.front();
+  const std::vector<std::string> all = arguments;
   arguments.erase(arguments.begin());
   if (command == "serve") return serve(arguments);
   if (command == "umount") return umount(arguments);
   if (command == "scan") return lamina::scan::scan_command(arguments);
   if (command == "apply") return lamina::scan::apply_command(arguments);
   if (command == "lock") return lamina::scan::lock_command(arguments);
-  if (command == "--version") {
-    puts("lamina-fuse " LAMINA_VERSION);
-    return 0;
-  }
-  fputs(kUsage, stderr);
-  return 2;
+  return lamina::run_stack(argv[0], all);
 }

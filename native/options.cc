@@ -97,6 +97,10 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.uring = false;
       continue;
     }
+    if (name == "--no-passthrough") {
+      options.passthrough = false;
+      continue;
+    }
     if (name == "--userxattr") {
       options.layers.upper.user_xattr = true;
       continue;

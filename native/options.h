@@ -23,6 +23,8 @@ struct ServeOptions {
   uint32_t threads = 0;  // 0: one a CPU, at least two
   uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
+  // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file.
+  bool passthrough = true;
   bool supervisor = true;
   fuse::MountOptions mount;
 };

@@ -122,12 +122,14 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
   const fuse::Wishes wishes{.uring = want_uring,
                             .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
-                            .writable = writable};
-  bool uring_granted = false;
-  const int error = fuse::negotiate(mounted_.device.get(), wishes, uring_granted);
+                            .writable = writable,
+                            .passthrough = writable && options.passthrough && geteuid() == 0};
+  fuse::Granted granted;
+  const int error = fuse::negotiate(mounted_.device.get(), wishes, granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
   good = good && clone_devices(failure);
-  if (good) shared().transport.store(uring_granted ? kTransportUring : kTransportDevice);
+  if (good) shared().transport.store(granted.uring ? kTransportUring : kTransportDevice);
+  if (good && granted.passthrough) union_->use_passthrough(mounted_.device.get());
   if (!good) fuse::unmount_image(options.mount.mountpoint, fuse::Unmount::kForce, mounted_.by_helper);
   return good;
 }

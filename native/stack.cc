@@ -1,14 +1,14 @@
-// Options are fuse-overlayfs's (its man page) and mount(8)'s. Those that only choose how fuse-overlayfs works
-// inside are accepted and do nothing; one that is not known is refused.
+// Opens the directories of a stack and runs its server; for a source that is an image, hands over to
+// `lamina`.
 #include "stack.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <csignal>
 #include <cstdio>
@@ -16,7 +16,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "options.h"
+#include "stack_options.h"
 #include "supervisor.h"
 #include "sys/unique_fd.h"
 
@@ -24,55 +24,16 @@ namespace lamina {
 
 namespace {
 
-// What changes nothing here: answers are valid for ever, inode numbers are unique, there is a thread a CPU,
-// file handles are not exported, data is written through.
-constexpr std::string_view kWithoutMeaning[] = {"timeout",
-                                                "xino",
-                                                "ino32_t",
-                                                "threaded",
-                                                "fast_ino_check",
-                                                "static_nlink",
-                                                "writeback",
-                                                "metacopy",
-                                                "index",
-                                                "subtype",
-                                                "redirect_dir",
-                                                "default_permissions",
-                                                "clone_fd",
-                                                "max_idle_threads",
-                                                "async",
-                                                "relatime",
-                                                "lazytime",
-                                                "defaults",
-                                                "nfs_filehandles",
-                                                "nfs_export",
-                                                "uuid",
-                                                "atime",
-                                                "nofail",
-                                                "auto",
-                                                "noauto",
-                                                "strictatime",
-                                                "diratime",
-                                                "nodiratime",
-                                                "user",
-                                                "users",
-                                                "_netdev",
-                                                "big_writes"};
-
-struct StackCommand {
-  ServeOptions serve;
-  std::string lowerdir;
-  std::string upperdir;
-  std::string workdir;
-  bool foreground = false;
-  std::vector<std::string> operands;
-};
-
 bool fail(const std::string& message) {
   fprintf(stderr, "lamina-fuse: %s\n", message.c_str());
   return false;
 }
 
+<<<<<<< HEAD
+bool is_mount_helper(const char* program) {
+  const char* slash = strrchr(program, '/');
+  return std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
+=======
 bool parse_id(std::string_view text, uint32_t& id) {
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   return error == std::errc() && rest == text.data() + text.size();
@@ -120,6 +81,8 @@ bool parse_option(const std::string& option, StackCommand& command) {
     // Counters for whoever watches the mount (sys/stats.h).
     command.serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (command.serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+  } else if (name == "no_passthrough") {
+    command.serve.passthrough = false;
   } else if (name == "no_uring") {
     command.serve.uring = false;
   } else if (!parse_kernel_option(option, command.serve.mount) && !name.starts_with("x-") &&
@@ -188,6 +151,7 @@ bool parse_command(bool is_helper, const std::vector<std::string>& arguments, St
   if (command.lowerdir.empty()) return fail("lowerdir is missing");
   if (command.upperdir.empty() != command.workdir.empty()) return fail("upperdir and workdir go together");
   return true;
+>>>>>>> main
 }
 
 // The descriptors stay open for the life of the mount.
@@ -209,6 +173,43 @@ bool open_layers(StackCommand& command) {
          open_directory(command.workdir, layers.upper.work_fd);
 }
 
+bool resolve_mountpoint(StackCommand& command) {
+  char resolved[PATH_MAX];
+  const std::string& path = command.operands.back();
+  if (realpath(path.c_str(), resolved) == nullptr) return fail(path + ": " + strerror(errno));
+  command.serve.mount.mountpoint = resolved;
+  return true;
+}
+
+// `mount -t fuse.lamina IMAGE DIR`
+int mount_named_image(const StackCommand& command) {
+  std::vector<std::string> arguments{"lamina", "mount"};
+  // As for stacks: what root mounts is for all.
+  if (geteuid() == 0) arguments.emplace_back("--allow-other");
+  for (const std::string& option : command.image_options) arguments.insert(arguments.end(), {"-o", option});
+  arguments.insert(arguments.end(), {"--", command.operands[0], command.operands[1]});
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  // mount(8) leaves only the system's own directories, and npm and node are often elsewhere.
+  const char* path = getenv("PATH");
+  const std::string longer =
+      std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/local/sbin:/usr/local/bin";
+  setenv("PATH", longer.c_str(), 1);
+  execvp("lamina", pointers.data());
+  fail(std::string("lamina, which mounts images, cannot be run: ") + strerror(errno));
+  return 1;
+}
+
+// `mount -o remount,ro DIR`: only flags can change.
+int remount(const StackCommand& command) {
+  const fuse::MountOptions& mount = command.serve.mount;
+  const unsigned long flags = MS_REMOUNT | fuse::mount_flags(mount);
+  if (::mount(nullptr, mount.mountpoint.c_str(), nullptr, flags, nullptr) == 0) return 0;
+  fail(mount.mountpoint + ": " + strerror(errno));
+  return 1;
+}
+
 void redirect_to_null(int fd) {
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.valid()) dup2(null.get(), fd);
@@ -221,8 +222,8 @@ void open_standard_streams() {
   }
 }
 
-// Waits for the supervisor's line, which starts with "ready" or says what failed.
-int await_ready(int control) {
+// Waits for the supervisor's line: "" when it is ready, else why it is not.
+std::string await_ready(int control) {
   std::string line;
   char buffer[512];
   for (;;) {
@@ -232,46 +233,68 @@ int await_ready(int control) {
     line.append(buffer, static_cast<size_t>(got));
     if (line.find('\n') != std::string::npos) break;
   }
-  if (line.starts_with("ready")) return 0;
+  if (line.starts_with("ready")) return {};
   // "failed step=STEP errno=N MESSAGE"
   const size_t errno_at = line.find(" errno=");
   const size_t message = errno_at == std::string::npos ? errno_at : line.find(' ', errno_at + 1);
-  fail(message == std::string::npos ? "the server ended without a word"
-                                    : line.substr(message + 1, line.find('\n') - message - 1));
-  return 1;
+  if (message == std::string::npos) return "the server ended without a word";
+  return line.substr(message + 1, line.find('\n') - message - 1);
+}
+
+pid_t server = 0;
+
+// From the moment that there is a supervisor, signals to this process are for it: it unmounts.
+pid_t fork_with_signals_passed_on() {
+  sigset_t set;
+  sigset_t before;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  sigprocmask(SIG_BLOCK, &set, &before);
+  server = fork();
+  if (server == 0) return 0;
+  if (server > 0) {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  return server;
+}
+
+// The supervisor's end is this process's.
+int wait_in_foreground() {
+  int result = 0;
+  while (waitpid(server, &result, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(result) ? WEXITSTATUS(result) : 1;
 }
 
 }  // namespace
 
 bool is_stack_command(const char* program, const std::vector<std::string>& arguments) {
-  const char* slash = strrchr(program, '/');
-  const std::string_view name = slash == nullptr ? program : slash + 1;
-  if (name.starts_with("mount.")) return true;
-  return std::any_of(arguments.begin(), arguments.end(),
+  return is_mount_helper(program) ||
+         std::any_of(arguments.begin(), arguments.end(),
                      [](const std::string& argument) { return argument.starts_with("-o"); });
 }
 
 int run_stack(const char* program, const std::vector<std::string>& arguments) {
-  const char* slash = strrchr(program, '/');
-  const bool is_helper = std::string_view(slash == nullptr ? program : slash + 1).starts_with("mount.");
   open_standard_streams();
+  const bool is_helper = is_mount_helper(program);
   StackCommand command;
-  // As fuse-overlayfs as root; others get what fusermount3 allows.
+  fuse::MountOptions& mount = command.serve.mount;
+  // What fuse-overlayfs and mount(8) have as their defaults; others than root get what fusermount3 allows.
   const bool root = geteuid() == 0;
-  command.serve.mount.read_only = false;
-  command.serve.mount.suid = root;
-  command.serve.mount.dev = root;
-  command.serve.mount.noatime = true;
-  command.serve.mount.allow_other = root;
-  command.serve.mount.fsname = "lamina";
+  mount.read_only = false;
+  mount.suid = root;
+  mount.dev = root && is_helper;
+  mount.noatime = true;
+  mount.allow_other = root;
+  mount.fsname = "lamina";
   command.serve.layers.file_whiteouts = true;
-  if (!parse_command(is_helper, arguments, command) || !open_layers(command)) return 1;
-  char resolved[PATH_MAX];
-  if (realpath(command.operands[0].c_str(), resolved) == nullptr) {
-    fail(command.operands[0] + ": " + strerror(errno));
-    return 1;
-  }
-  command.serve.mount.mountpoint = resolved;
+  if (!parse_stack_command(is_helper, arguments, command)) return 1;
+  if (command.remount) return resolve_mountpoint(command) ? remount(command) : 1;
+  if (command.lowerdir.empty()) return command.fake ? 0 : mount_named_image(command);
+  if (!open_layers(command) || !resolve_mountpoint(command)) return 1;
+  if (command.fake) return 0;
+
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     fail(std::string("no pipe: ") + strerror(errno));
@@ -279,7 +302,7 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
   }
   UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
-  const pid_t child = fork();
+  const pid_t child = fork_with_signals_passed_on();
   if (child < 0) {
     fail(std::string("fork: ") + strerror(errno));
     return 1;
@@ -292,18 +315,13 @@ int run_stack(const char* program, const std::vector<std::string>& arguments) {
     _exit(run_supervisor(command.serve));
   }
   writer.reset();
-  int status = await_ready(reader.get());
-  if (status == 0 && command.foreground) {
-    // Signals go to the supervisor, whose end is this one's.
-    static pid_t server;
-    server = child;
-    for (const int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, [](int) { kill(server, SIGTERM); });
-    int result = 0;
-    while (waitpid(child, &result, 0) < 0 && errno == EINTR) {
-    }
-    status = WIFEXITED(result) ? WEXITSTATUS(result) : 1;
+  const std::string failure = await_ready(reader.get());
+  if (!failure.empty()) {
+    // In the foreground the supervisor has said so itself.
+    if (!command.foreground) fail(failure);
+    return 1;
   }
-  return status;
+  return command.foreground ? wait_in_foreground() : 0;
 }
 
 }  // namespace lamina

@@ -68,6 +68,39 @@ const large512 = {
   },
 };
 
+/**
+ * 21,800 paths in 3 layers, about 100 MB: what write scenarios have below them, so that names are looked up and
+ * directories merged as in a container of a small image.
+ */
+const base3 = {
+  name: 'base3',
+  describe: () =>
+    applicationStack({
+      seed: 3,
+      entries: 21800,
+      sizes: { medianBytes: 2048, sigma: 1.2, maxBytes: 1 * MiB },
+      layers: [
+        { directories: 1200, files: 12000, replaced: 0, deletedFiles: 0, deletedDirectories: 0, opaque: 0 },
+        { directories: 400, files: 6000, replaced: 100, deletedFiles: 60, deletedDirectories: 2, opaque: 1 },
+        { directories: 200, files: 0, replaced: 100, deletedFiles: 60, deletedDirectories: 2, opaque: 1 },
+      ],
+    }),
+};
+
+/** One file of 1 GiB over a small base: the database inside an image, whose owner an entry point sets. */
+const large1g = {
+  name: 'large1g',
+  sample: 'data/large.bin',
+  describe() {
+    const stack = new Stack();
+    stack.nextLayer();
+    for (let i = 0; i < 64; i++) stack.file(`base/${i % 4}/file${i}`, 4096);
+    stack.nextLayer();
+    stack.file('data/large.bin', 1024 * MiB);
+    return stack;
+  },
+};
+
 export const DEPTHS = [1, 2, 8, 32, 64, 127];
 
 /**
@@ -93,7 +126,7 @@ function depth(layers) {
 }
 
 const RECIPES = new Map(
-  [layers20, app1g, large512, ...DEPTHS.map(depth)].map((recipe) => [recipe.name, recipe]),
+  [layers20, app1g, large512, base3, large1g, ...DEPTHS.map(depth)].map((recipe) => [recipe.name, recipe]),
 );
 
 /** The image of that name, built if need be; its shape: build.js. */

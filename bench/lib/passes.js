@@ -1,6 +1,8 @@
 /** A subject mounted afresh for one measurement, and the load generators run on it. */
 import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { prioritise } from './priority.js';
+import { serversOf } from './processes.js';
 import { dropDentriesAndInodes, run } from './system.js';
 import { compiled } from './work.js';
 
@@ -9,9 +11,12 @@ export class Context {
   #warm = new Set();
   #prepared = new Set();
 
-  constructor(work) {
+  constructor(work, { places, laminaOptions }) {
     this.work = work;
+    this.places = places;
+    this.laminaOptions = laminaOptions;
     this.loadProgram = compiled(work, 'load');
+    this.writeLoadProgram = compiled(work, 'write-load');
     mkdirSync(join(work, 'mnt'), { recursive: true });
   }
 
@@ -23,6 +28,7 @@ export class Context {
     try {
       const mount = subject.mount(image, directory, { work: this.work });
       try {
+        prioritise(serversOf(directory));
         dropDentriesAndInodes();
         return await action(directory);
       } finally {
@@ -44,6 +50,11 @@ export class Context {
   /** Runs bench/load/load.cc; -> { seconds, operations, bytes }. */
   load(...args) {
     return JSON.parse(run(this.loadProgram, args));
+  }
+
+  /** Runs bench/load/write-load.cc; -> { seconds, operations, bytes }. */
+  write(...args) {
+    return JSON.parse(run(this.writeLoadProgram, args.map(String)));
   }
 
   /** Reads everything that the subjects read from, once, so that no figure depends on the disk. */

@@ -28,6 +28,16 @@ function holdsConnection(pid, connection) {
   }
 }
 
+/** Seconds of processor time, user and system, that a process and its threads have taken (proc_pid_stat(5)). */
+export function processorTime(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const [user, system] = [11, 12].map((index) => Number(fields[index]));
+  // USER_HZ, which is 100 on every architecture that Node runs on.
+  return (user + system) / 100;
+}
+
 /** Mapped TOCs: the cache keeps merged ones under chains/. */
 const TOC = / \/.*\/chains\/[^/]+$/;
 

@@ -30,7 +30,7 @@ export function environment() {
   };
 }
 
-/** sample: { scenario, metric, image, subject, round, value, unit }. */
+/** sample: { scenario, metric, image, subject, round, value, unit, operations?, serverSec?, requests? }. */
 export function record(samples, about) {
   const directory = join(PROJECT, 'bench/results');
   mkdirSync(directory, { recursive: true });
@@ -43,7 +43,7 @@ export function record(samples, about) {
 }
 
 /** What others are held against, where a metric has it. */
-const REFERENCES = ['overlayfs', 'fuse-overlayfs', 'umoci-unpack', 'tar-tf + node-e-0'];
+export const REFERENCES = ['overlayfs', 'fuse-overlayfs', 'umoci-unpack', 'tar-tf + node-e-0'];
 
 /** One block a metric and image, one line a subject: median, spread, and the ratio to each reference that took part. */
 export function table(samples) {
@@ -52,7 +52,17 @@ export function table(samples) {
     const subjects = groupBy(ofMetric, (sample) => sample.subject);
     const middle = (subject) => median(subjects.get(subject).map((sample) => sample.value));
     const references = REFERENCES.filter((name) => subjects.has(name));
-    const rows = [[metric, 'median', 'spread', ...references.map((name) => `/${name}`), 'rounds']];
+    const counted = ofMetric.some((sample) => sample.serverSec !== undefined);
+    const rows = [
+      [
+        metric,
+        'median',
+        'spread',
+        ...references.map((name) => `/${name}`),
+        'rounds',
+        ...(counted ? ['server CPU', 'requests/op'] : []),
+      ],
+    ];
     for (const [subject, ofSubject] of subjects) {
       const values = ofSubject.map((sample) => sample.value);
       rows.push([
@@ -61,11 +71,34 @@ export function table(samples) {
         `${(spread(values) * 100).toFixed(0)}%`,
         ...references.map((name) => (median(values) / middle(name)).toFixed(2)),
         String(values.length),
+        ...(counted ? [serverTimeOf(ofSubject), requestsOf(ofSubject)] : []),
       ]);
     }
     lines.push(...aligned(rows), '');
   }
   return lines.join('\n');
+}
+
+/** Processor time that the serving processes took, the median. */
+function serverTimeOf(samples) {
+  if (samples[0].serverSec === undefined) return '-';
+  return figure(median(samples.map((sample) => sample.serverSec)), 's');
+}
+
+/** FUSE requests an operation, all and the frequent ones, of the sample in the middle. */
+export function requestsOf(samples) {
+  const counted = samples.filter((sample) => sample.requests);
+  if (counted.length === 0) return '-';
+  const { operations, requests } = counted.sort((a, b) => a.requests.total - b.requests.total)[
+    counted.length >> 1
+  ];
+  const { total, ...kinds } = requests;
+  const each = (count) => (count / operations).toFixed(2);
+  const frequent = Object.entries(kinds)
+    .sort(([, a], [, b]) => b - a)
+    .filter(([, count]) => count / operations >= 0.05)
+    .map(([name, count]) => `${name} ${each(count)}`);
+  return [each(total), ...(frequent.length > 0 ? [`(${frequent.join(', ')})`] : [])].join(' ');
 }
 
 function aligned(rows) {
@@ -77,7 +110,7 @@ function aligned(rows) {
   );
 }
 
-function groupBy(list, key) {
+export function groupBy(list, key) {
   const groups = new Map();
   for (const item of list) {
     if (!groups.has(key(item))) groups.set(key(item), []);

@@ -4,7 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 /** Runs a program to its end; -> its stdout. Any other end than status 0 is an error with what it said. */
 export function run(program, args, options = {}) {
-  const result = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 28, ...options });
+  const result = spawnSync(program, args, {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    timeout: 600_000,
+    ...options,
+  });
   if (result.error) throw new Error(`cannot run ${program}: ${result.error.message}`);
   if (result.status !== 0) {
     const said = `${result.stderr ?? ''}${result.stdout ?? ''}`.trim().slice(-2000);

@@ -4,10 +4,11 @@
 //
 //   load stat DIR LIST               lstat of every path
 //   load negative DIR LIST           lstat of paths that are not there
-//   load walk DIR                    readdir of every directory; descends by the type that readdir gave,
-//   stats nothing else load read-all DIR LIST           open, read to the end, close load open-read-close DIR
-//   LIST N  N times: open, read up to 4 KiB, close, through the list round and round load first-read FILE
-//   read to the end in 1 MiB pieces load first-byte FILE             open, read one byte
+//   load walk DIR                    readdir of every directory; descends by its types, stats nothing else
+//   load read-all DIR LIST           open, read to the end, close
+//   load open-read-close DIR LIST N  N times: open, read up to 4 KiB, close, through the list round and round
+//   load first-read FILE             read to the end in 1 MiB pieces
+//   load first-byte FILE             open, read one byte
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>

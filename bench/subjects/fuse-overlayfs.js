@@ -12,4 +12,9 @@ export const fuseOverlayfs = {
     });
     return { umount: () => unmount(directory) };
   },
+  mountWritable(image, directory, { upper, workdir }) {
+    const layers = `lowerdir=${[...image.lowers].reverse().join(':')},upperdir=${upper},workdir=${workdir}`;
+    run('fuse-overlayfs', ['-o', layers, directory], { stdio: 'ignore' });
+    return { umount: () => unmount(directory) };
+  },
 };

@@ -3,12 +3,14 @@
  * (the kernel parameter is set for the mount and put back), /dev/fuse alone, and the portable driver.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { run, setUringEnabled, uringEnabled } from '../lib/system.js';
+import { counters } from '../lib/requests.js';
+import { run, setUringEnabled, unmount, uringEnabled } from '../lib/system.js';
 import { PROJECT } from '../lib/work.js';
 
 export const LAMINA = join(PROJECT, 'dist/cli/main.js');
+export const SERVER = join(PROJECT, `prebuilds/linux-${process.arch}/lamina-fuse`);
 
 /** Runs `lamina ...args` with its cache at `root`; -> stdout. */
 export function lamina(root, args, options = {}) {
@@ -34,14 +36,13 @@ export function withUring(enabled, action) {
  */
 function checkStats(root, directory, uring) {
   const id = createHash('sha256').update(realpathSync(directory)).digest('hex').slice(0, 12);
-  const stats = readFileSync(join(root, 'run/mounts', `${id}.stats`));
-  if (stats.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('the server keeps no counters');
-  const [restarts, viaUring, , ioErrors] = [24, 32, 40, 48].map((offset) =>
-    Number(stats.readBigUInt64LE(offset)),
-  );
+  checkCounters(counters(join(root, 'run/mounts', `${id}.stats`)), uring);
+}
+
+function checkCounters({ restarts, uring: viaUring, ioErrors }, uring) {
   if (restarts > 0 || ioErrors > 0)
     throw new Error(`the server died ${restarts} times, met ${ioErrors} errors`);
-  if (Boolean(viaUring) !== uring) {
+  if (viaUring !== uring) {
     throw new Error(`meant to be served ${uring ? 'by' : 'without'} io_uring, and was not`);
   }
 }
@@ -82,8 +83,34 @@ function subject(name, { uring, flags }) {
         },
       };
     },
+    ...(name !== 'lamina-portable' && { mountWritable: writableStack(uring) }),
   };
 }
+
+/** The program as fuse-overlayfs's drop-in: the same unpacked layers, the upper and the work directory that the peers get. */
+const writableStack =
+  (uring) =>
+  (image, directory, { upper, workdir, scratch, options }) => {
+    const stats = join(scratch, 'stats');
+    const layers = `lowerdir=${[...image.lowers].reverse().join(':')},upperdir=${upper},workdir=${workdir}`;
+    withUring(uring, () =>
+      run(
+        SERVER,
+        ['-o', [layers, `stats=${stats}`, ...(uring ? [] : ['no_uring']), ...options].join(','), directory],
+        {
+          stdio: 'ignore',
+        },
+      ),
+    );
+    return {
+      counters: () => counters(stats),
+      umount() {
+        const last = counters(stats);
+        unmount(directory);
+        checkCounters(last, uring);
+      },
+    };
+  };
 
 export const laminaUring = subject('lamina-uring', { uring: true, flags: [] });
 export const laminaDevFuse = subject('lamina', { uring: false, flags: ['-o', 'no_uring'] });

@@ -21,4 +21,17 @@ export const overlayfs = {
     run(compiled(work, 'overlay-tool'), ['mount', directory, ...lowers]);
     return { umount: () => unmount(directory) };
   },
+  /** As container engines would have it at its best: nothing of a file is copied before it must be. */
+  mountWritable(image, directory, { upper, workdir }) {
+    const layers = `lowerdir=${[...image.lowers].reverse().join(':')},upperdir=${upper},workdir=${workdir}`;
+    run('mount', [
+      '-t',
+      'overlay',
+      '-o',
+      `${layers},metacopy=on,redirect_dir=on,index=on`,
+      'bench',
+      directory,
+    ]);
+    return { umount: () => unmount(directory) };
+  },
 };

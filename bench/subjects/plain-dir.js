@@ -10,4 +10,9 @@ export const plainDir = {
     run('mount', ['--bind', '-o', 'ro', image.plain, directory]);
     return { umount: () => unmount(directory) };
   },
+  mountWritable(image, directory, { upper, lower }) {
+    if (lower) run('cp', ['-a', `${image.plain}/.`, upper]);
+    run('mount', ['--bind', upper, directory]);
+    return { umount: () => unmount(directory) };
+  },
 };

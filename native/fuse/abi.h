@@ -80,6 +80,7 @@ inline constexpr uint64_t kExplicitInvalData = 1ULL << 25;
 inline constexpr uint64_t kHandleKillprivV2 = 1ULL << 28;
 inline constexpr uint64_t kSetxattrExt = 1ULL << 29;
 inline constexpr uint64_t kInitExt = 1ULL << 30;
+inline constexpr uint64_t kPassthrough = 1ULL << 37;
 inline constexpr uint64_t kOverIoUring = 1ULL << 41;
 
 struct InHeader {
@@ -269,6 +270,30 @@ struct OpenOut {
 };
 static_assert(sizeof(OpenOut) == 16);
 inline constexpr uint32_t kFopenKeepCache = 1U << 1;
+inline constexpr uint32_t kFopenNoflush = 1U << 5;
+inline constexpr uint32_t kFopenPassthrough = 1U << 7;
+
+struct OpenIn {
+  uint32_t flags;
+  uint32_t open_flags;
+};
+
+// An unasked message to the kernel: its code stands where a reply has its error.
+enum Notification : int32_t { kNotifyInvalInode = 2 };
+struct NotifyInvalInodeOut {
+  uint64_t ino;
+  // Negative: the attributes alone.
+  int64_t off;
+  int64_t len;
+};
+
+// A file whose data the kernel reads and writes itself (kernel: fs/fuse/backing.c).
+struct BackingMap {
+  int32_t fd;
+  uint32_t flags;
+  uint64_t padding;
+};
+static_assert(sizeof(BackingMap) == 16);
 
 // Followed by the old and the new name.
 struct RenameIn {
@@ -387,6 +412,8 @@ inline constexpr uint32_t kMaxWriteReadOnly = 4096;
 inline constexpr uint32_t kMaxWrite = 256 * 4096;
 
 inline constexpr unsigned long kDevIocClone = _IOR(229, 0, uint32_t);
+inline constexpr unsigned long kDevIocBackingOpen = _IOW(229, 1, BackingMap);
+inline constexpr unsigned long kDevIocBackingClose = _IOW(229, 2, uint32_t);
 
 // One io_uring entry's header: the request's and the reply's header, the operation's own record, and the
 // ring's part.

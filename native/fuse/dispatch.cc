@@ -102,6 +102,16 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       const auto target = request.second_name();
       return name && target ? filesystem.symlink(node, *name, *target, caller, reply) : malformed(request);
     }
+    case kOpen:
+      return with_record<OpenIn>(
+          request, [&](const OpenIn& in) { return filesystem.open(node, in, caller, reply); });
+    case kRelease:
+      filesystem.release(node);
+      return 0;
+    case kCreate:
+      return named<CreateIn>(request, [&](const CreateIn& in, std::string_view name) {
+        return filesystem.create(node, name, in, caller, reply);
+      });
     case kTmpfile:
       return with_record<CreateIn>(
           request, [&](const CreateIn& in) { return filesystem.tmpfile(node, in, caller, reply); });
@@ -154,7 +164,6 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       const auto name = request.name();
       return name ? filesystem.removexattr(node, *name, caller) : malformed(request);
     }
-    case kRelease:
     case kReleasedir:
     case kDestroy:
       return 0;

@@ -44,6 +44,10 @@ class Filesystem {
   virtual int mknod(uint64_t, std::string_view, const MknodIn&, const Caller&, Reply&) { return EROFS; }
   virtual int mkdir(uint64_t, std::string_view, const MkdirIn&, const Caller&, Reply&) { return EROFS; }
   virtual int symlink(uint64_t, std::string_view, std::string_view, const Caller&, Reply&) { return EROFS; }
+  // ENOSYS to the first of these makes the kernel do without them for the whole mount.
+  virtual int open(uint64_t, const OpenIn&, const Caller&, Reply&) { return ENOSYS; }
+  virtual void release(uint64_t) {}
+  virtual int create(uint64_t, std::string_view, const CreateIn&, const Caller&, Reply&) { return ENOSYS; }
   virtual int tmpfile(uint64_t, const CreateIn&, const Caller&, Reply&) { return EROFS; }
   virtual int link(uint64_t, uint64_t, std::string_view, const Caller&, Reply&) { return EROFS; }
   virtual int unlink(uint64_t, std::string_view, const Caller&) { return EROFS; }

@@ -32,7 +32,7 @@ constexpr uint16_t kMaxBackground = 64;
 
 }  // namespace
 
-int negotiate(int fd, const Wishes& wishes, bool& uring) {
+int negotiate(int fd, const Wishes& wishes, Granted& agreed) {
   alignas(8) uint8_t buffer[kMinReadBuffer + 4096];
   ssize_t length;
   do {
@@ -55,6 +55,7 @@ int negotiate(int fd, const Wishes& wishes, bool& uring) {
   if (wishes.uring) wanted |= kOverIoUring;
   if (wishes.posix_acl) wanted |= kPosixAcl;
   if (wishes.writable) wanted = (wanted | kWantedWritable) & ~kExportSupport;
+  if (wishes.passthrough) wanted |= kPassthrough;
   const uint64_t granted = wanted & offered;
 
   struct {
@@ -73,9 +74,12 @@ int negotiate(int fd, const Wishes& wishes, bool& uring) {
   out.init.max_write = wishes.writable ? kMaxWrite : kMaxWriteReadOnly;
   out.init.time_gran = 1;
   out.init.max_pages = kMaxPagesGranted;
+  // The upper's filesystem is not itself stacked on another.
+  if ((granted & kPassthrough) != 0) out.init.max_stack_depth = 1;
   if (write(fd, &out, out.header.len) < 0) return errno;
   if (!usable) return EPROTONOSUPPORT;
-  uring = (granted & kOverIoUring) != 0;
+  agreed.uring = (granted & kOverIoUring) != 0;
+  agreed.passthrough = (granted & kPassthrough) != 0;
   return 0;
 }
 

@@ -11,10 +11,17 @@ struct Wishes {
   // Lets the kernel cache ACLs; wanted only where the image has extended attributes.
   bool posix_acl = false;
   bool writable = false;
+  // Lets the kernel read and write the upper's files itself.
+  bool passthrough = false;
 };
 
-// Reads INIT from `fd` and answers it; `uring` says whether requests will come by io_uring. Returns 0 or a
-// positive errno (EPROTONOSUPPORT when the kernel is too old).
-int negotiate(int fd, const Wishes& wishes, bool& uring);
+struct Granted {
+  bool uring = false;
+  bool passthrough = false;
+};
+
+// Reads INIT from `fd` and answers it; `granted` says what will be used. Returns 0 or a positive errno
+// (EPROTONOSUPPORT when the kernel is too old).
+int negotiate(int fd, const Wishes& wishes, Granted& granted);
 
 }  // namespace lamina::fuse

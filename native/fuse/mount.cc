@@ -87,17 +87,15 @@ bool mount_by_root(const MountOptions& options, Mounted& mounted, Failure& failu
   if (!mounted.device.valid()) {
     return failure.set("fuse-device", errno, std::string("/dev/fuse cannot be opened: ") + strerror(errno));
   }
-  // An image is read-only also at the level of the mount: without it every read would make the kernel ask for
-  // attributes again.
-  unsigned long flags = options.read_only ? MS_RDONLY : 0;
-  if (!options.suid) flags |= MS_NOSUID;
-  if (!options.dev) flags |= MS_NODEV;
-  if (options.noexec) flags |= MS_NOEXEC;
-  if (options.noatime) flags |= MS_NOATIME;
   char data[128];
   snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s",
            mounted.device.get(), getuid(), getgid(), options.allow_other ? ",allow_other" : "");
-  if (mount(options.fsname.c_str(), options.mountpoint.c_str(), "fuse.lamina", flags, data) != 0) {
+  std::string all = data;
+  if (!options.context.empty() && access("/sys/fs/selinux/enforce", F_OK) == 0) {
+    all += ",context=" + options.context;
+  }
+  if (mount(options.fsname.c_str(), options.mountpoint.c_str(), "fuse.lamina", mount_flags(options),
+            all.c_str()) != 0) {
     return failure.set("mount", errno, std::string("mount(2) refused: ") + strerror(errno));
   }
   mounted.by_helper = false;
@@ -119,6 +117,17 @@ std::string unescape(const char* text, size_t length) {
 }
 
 }  // namespace
+
+unsigned long mount_flags(const MountOptions& options) {
+  // An image is read-only also at the level of the mount: without it every read would make the kernel ask for
+  // attributes again.
+  unsigned long flags = options.read_only ? MS_RDONLY : 0;
+  if (!options.suid) flags |= MS_NOSUID;
+  if (!options.dev) flags |= MS_NODEV;
+  if (options.noexec) flags |= MS_NOEXEC;
+  if (options.noatime) flags |= MS_NOATIME;
+  return flags;
+}
 
 bool mount_image(const MountOptions& options, Mounted& mounted, Failure& failure) {
   if (geteuid() != 0) return mount_by_helper(options, mounted, failure);

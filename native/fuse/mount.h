@@ -19,6 +19,8 @@ struct MountOptions {
   bool noatime = false;
   bool allow_other = false;
   bool read_only = true;
+  // SELinux context of everything in it; has no meaning where SELinux is off.
+  std::string context;
 };
 
 struct Mounted {
@@ -26,6 +28,9 @@ struct Mounted {
   // True when fusermount3 made the mount, and so has to take it away.
   bool by_helper = false;
 };
+
+// For mount(2).
+unsigned long mount_flags(const MountOptions& options);
 
 // On false `failure` holds the step (fuse-device, mount or fusermount), an errno and a
 // sentence.

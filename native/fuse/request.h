@@ -80,6 +80,8 @@ constexpr size_t record_size(uint32_t opcode) {
       return sizeof(MknodIn);
     case kMkdir:
       return sizeof(MkdirIn);
+    case kOpen:
+      return sizeof(OpenIn);
     case kCreate:
     case kTmpfile:
       return sizeof(CreateIn);

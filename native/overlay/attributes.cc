@@ -15,7 +15,6 @@ namespace lamina::overlay {
 
 namespace {
 
-constexpr uint64_t kForever = UINT32_MAX;
 constexpr const char* kAclAccess = "system.posix_acl_access";
 constexpr const char* kAclDefault = "system.posix_acl_default";
 
@@ -139,7 +138,7 @@ int Union::attributes(uint64_t node, fuse::Attr& attr) {
 }
 
 int Union::getattr(uint64_t node, fuse::Reply& reply) {
-  fuse::AttrOut out{.attr_valid = kForever};
+  fuse::AttrOut out{.attr_valid = attr_valid(table_.find(node))};
   if (const int error = attributes(node, out.attr); error != 0) return error;
   return reply.put(out) ? 0 : EIO;
 }
@@ -192,7 +191,7 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
     if (!record->has(kOrphan | kMetacopy | kLinksBelow)) {
       struct stat status {};
       if (fstat(file->get(), &status) != 0) return errno;
-      fuse::AttrOut out{.attr_valid = kForever};
+      fuse::AttrOut out{.attr_valid = attr_valid(record)};
       fill(status, out.attr);
       out.attr.ino = record->ino;
       return reply.put(out) ? 0 : EIO;
@@ -236,6 +235,7 @@ gid_t Union::on_disk_gid(const fuse::SetattrIn& in) const {
 }
 
 int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) {
+  if (!options_.xattrs) return EOPNOTSUPP;
   NodeRecord* record = table_.find(node);
   if (record == nullptr || (!record->has(kUpper) && !lower_of(node).has_layers())) {
     if (image_ == nullptr) return ESTALE;
@@ -259,15 +259,17 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
   };
   if (record->has(kUpper)) {
     const std::string attribute = upper_.names().on_disk(name);
-    if (upper_.overrides() && attribute == "user.containers.override_stat") return ENODATA;
+    if (is_private(attribute)) return ENODATA;
     return with_object(
         *record, [&](const At& at, const struct stat&) { return answer(at.fd(), at.c_str(), attribute); });
   }
+  if (is_private(name)) return ENODATA;
   const LayerPath top = lower_of(node).layers->front();
   return answer(options_.lower_fds[top.layer], top.path.c_str(), layer_names_->on_disk(name));
 }
 
 int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
+  if (!options_.xattrs) return EOPNOTSUPP;
   NodeRecord* record = table_.find(node);
   const Lower lower = record == nullptr || record->has(kUpper) ? Lower{} : lower_of(node);
   if (record == nullptr || (!record->has(kUpper) && !lower.has_layers())) {
@@ -291,7 +293,7 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
   for (size_t start = 0; start < list.size();) {
     std::string name(list.data() + start);
     start += name.size() + 1;
-    if (upper_.overrides() && name == "user.containers.override_stat") continue;
+    if (is_private(name)) continue;
     if (!acl_ && is_acl(name)) continue;
     if (!layer_names_->shown(name)) continue;
     shown.append(name).push_back('\0');
@@ -305,7 +307,8 @@ int Union::setxattr(uint64_t node, std::string_view name, std::span<const uint8_
                     const fuse::SetxattrIn& in, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
   if (is_acl(name) && !acl_) return EOPNOTSUPP;
-  if (upper_.overrides() && name == "user.containers.override_stat") return EPERM;
+  if (!options_.xattrs) return EOPNOTSUPP;
+  if (is_private(name)) return EPERM;
   if (const int error = copy_up(node, Copy::kAttributes); error != 0) return error;
   NodeRecord* record = table_.find(node);
   if (record == nullptr) return ESTALE;

@@ -65,7 +65,7 @@ bool may_be_left_out(int error) { return error == EOPNOTSUPP || error == EPERM |
 int Union::lower_status(const Lower& lower, struct stat& status) {
   if (lower.has_layers()) {
     const LayerPath& top = lower.layers->front();
-    return -at::stat(options_.lower_fds[top.layer], top.path.c_str(), status);
+    return layer_stat(top.layer, top.path.c_str(), status);
   }
   if (lower.toc == 0) return ENOENT;
   const toc::Inode& inode = image_->toc().inode(lower.toc);
@@ -108,7 +108,7 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     std::string attribute(list.data() + start);
     start += attribute.size() + 1;
     std::string shown = attribute;
-    if (!layer_names_->shown(shown)) continue;
+    if (is_private(attribute) || !layer_names_->shown(shown)) continue;
     std::string value;
     if (at::read_xattr(layer, top.path.c_str(), attribute.c_str(), value) < 0) continue;
     if (const int failed = set(attribute, value); failed != 0) return failed;

@@ -22,8 +22,8 @@ constexpr const char* kAclDefault = "system.posix_acl_default";
 
 }  // namespace
 
-int Union::create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-                  const Maker& maker, fuse::Reply& reply, UniqueFd* opened) {
+int Union::make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
+                     const Maker& maker, fuse::EntryOut& out, UniqueFd* opened) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
   FileRef dir;
@@ -50,13 +50,12 @@ int Union::create(uint64_t parent, std::string_view name, mode_t type, const fus
     return failed;
   }
   found.type = found.status.st_mode & S_IFMT;
-  fuse::EntryOut out;
   if (const int failed = entry(parent, name, found, out); failed != 0) return failed;
   // Whoever makes a file is about to write to it.
   if (open) files_->put(out.nodeid, std::make_shared<OpenFile>(OpenFile{std::move(*opened), true}));
   NodeRecord* record = table_.find(out.nodeid);
   if (record != nullptr) record->set(kNoCapability);
-  return reply.put(out) ? 0 : EIO;
+  return 0;
 }
 
 int Union::create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker) {
@@ -111,12 +110,35 @@ int Union::mknod(uint64_t parent, std::string_view name, const fuse::MknodIn& in
   owner.uid = options_.owners.uids.on_disk(caller.uid);
   owner.gid = options_.owners.gids.on_disk(caller.gid);
   UniqueFd opened;
-  return create(
+  fuse::EntryOut out;
+  const int error = make_name(
       parent, name, type, caller,
       [&](int dir, const char* text) {
         return upper_.make(dir, text, type | (in.mode & 07777), device, nullptr, owner, in.umask, &opened);
       },
-      reply, &opened);
+      out, &opened);
+  return error != 0 ? error : reply.put(out) ? 0 : EIO;
+}
+
+int Union::create(uint64_t parent, std::string_view name, const fuse::CreateIn& in,
+                  const fuse::Caller& caller, fuse::Reply& reply) {
+  if (backing_device_ < 0) return ENOSYS;
+  fuse::Caller owner = caller;
+  owner.uid = options_.owners.uids.on_disk(caller.uid);
+  owner.gid = options_.owners.gids.on_disk(caller.gid);
+  UniqueFd opened;
+  fuse::EntryOut out;
+  const int error = make_name(
+      parent, name, S_IFREG, caller,
+      [&](int dir, const char* text) {
+        return upper_.make(dir, text, S_IFREG | (in.mode & 07777), 0, nullptr, owner, in.umask, &opened);
+      },
+      out, &opened);
+  if (error != 0) return error;
+  NodeRecord* record = table_.find(out.nodeid);
+  const fuse::OpenOut open = open_file(record, out.nodeid, true);
+  out.attr_valid = attr_valid(record);
+  return reply.put(out) && reply.put(open) ? 0 : EIO;
 }
 
 int Union::mkdir(uint64_t parent, std::string_view name, const fuse::MkdirIn& in, const fuse::Caller& caller,
@@ -124,12 +146,14 @@ int Union::mkdir(uint64_t parent, std::string_view name, const fuse::MkdirIn& in
   fuse::Caller owner = caller;
   owner.uid = options_.owners.uids.on_disk(caller.uid);
   owner.gid = options_.owners.gids.on_disk(caller.gid);
-  return create(
+  fuse::EntryOut out;
+  const int error = make_name(
       parent, name, S_IFDIR, caller,
       [&](int dir, const char* text) {
         return upper_.make(dir, text, S_IFDIR | (in.mode & 07777), 0, nullptr, owner, in.umask);
       },
-      reply);
+      out);
+  return error != 0 ? error : reply.put(out) ? 0 : EIO;
 }
 
 int Union::symlink(uint64_t parent, std::string_view name, std::string_view target,
@@ -138,12 +162,14 @@ int Union::symlink(uint64_t parent, std::string_view name, std::string_view targ
   owner.uid = options_.owners.uids.on_disk(caller.uid);
   owner.gid = options_.owners.gids.on_disk(caller.gid);
   const std::string text(target);
-  return create(
+  fuse::EntryOut out;
+  const int error = make_name(
       parent, name, S_IFLNK, caller,
       [&](int dir, const char* at) {
         return upper_.make(dir, at, S_IFLNK | 0777, 0, text.c_str(), owner, 0);
       },
-      reply);
+      out);
+  return error != 0 ? error : reply.put(out) ? 0 : EIO;
 }
 
 // An open file without a name: an orphan from the start, which LINK may give a name.
@@ -169,13 +195,10 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   const std::string name = Upper::orphan_name(record->node);
   if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
   record->set(kOrphan);
-  fuse::EntryOut out{.nodeid = record->node,
-                     .generation = record->generation,
-                     .entry_valid = UINT32_MAX,
-                     .attr_valid = UINT32_MAX};
+  fuse::EntryOut out{
+      .nodeid = record->node, .generation = record->generation, .entry_valid = kForever, .attr_valid = 0};
   if (error = attributes(record->node, out.attr); error != 0) return error;
-  const fuse::OpenOut open{0, fuse::kFopenKeepCache, 0};
-  return reply.put(out) && reply.put(open) ? 0 : EIO;
+  return reply.put(out) && reply.put(open_file(record, record->node, true)) ? 0 : EIO;
 }
 
 int Union::link_in(NodeRecord& record, int dir, const char* name) {
@@ -218,8 +241,8 @@ int Union::link(uint64_t node, uint64_t parent, std::string_view name, const fus
   if (record->has(kOrphan)) rehome(*record, parent, name);
   fuse::EntryOut out{.nodeid = node,
                      .generation = table_.is_toc(node) ? 0 : record->generation,
-                     .entry_valid = UINT32_MAX,
-                     .attr_valid = UINT32_MAX};
+                     .entry_valid = kForever,
+                     .attr_valid = attr_valid(record)};
   if (error = attributes(node, out.attr); error != 0) return error;
   // The kernel counts this as a lookup.
   table_.count_lookup(*record);

@@ -95,10 +95,13 @@ bool Union::may_block(const fuse::Request& request) {
     case fuse::kFallocate:
     case fuse::kCopyFileRange:
       return true;
+    case fuse::kOpen:
     case fuse::kWrite:
     case fuse::kSetattr: {
       // The first write to a large lower file.
       constexpr off_t kLarge = 1 << 20;
+      const auto open = request.as<fuse::OpenIn>();
+      if (request.opcode == fuse::kOpen && open && (open->flags & O_ACCMODE) == O_RDONLY) return false;
       const NodeRecord* record = table_.find(request.nodeid);
       if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
       struct stat status {};

@@ -22,6 +22,13 @@ std::string joined(const std::string& directory, std::string_view name) {
 
 }  // namespace
 
+int Union::layer_stat(uint32_t layer, const char* path, struct stat& status) const {
+  const int fd = options_.lower_fds[layer];
+  if (const int error = at::stat(fd, path, status); error < 0) return -error;
+  if (!layer_overrides_[layer].empty()) apply_override(fd, path, layer_overrides_[layer], status);
+  return 0;
+}
+
 bool Union::is_hidden_below(int layer, const std::string& path) const {
   if (!options_.file_whiteouts) return false;
   const size_t slash = path.rfind('/');
@@ -57,6 +64,7 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
         stop = true;
         break;
       }
+      const std::string& kept = layer_overrides_[layer.layer];
       if (!S_ISDIR(status.st_mode)) {
         if (may_be_xattr_whiteout(status) &&
             at::get_xattr(fd, path.c_str(), layer_names_->whiteout.c_str(), nullptr, 0) >= 0) {
@@ -64,6 +72,7 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
           break;
         }
         if (merged.empty()) {
+          if (!kept.empty()) apply_override(fd, path.c_str(), kept, status);
           found.type = status.st_mode & S_IFMT;
           found.status = status;
           merged.push_back({layer.layer, path});
@@ -72,6 +81,7 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
         break;
       }
       if (merged.empty()) {
+        if (!kept.empty()) apply_override(fd, path.c_str(), kept, status);
         found.type = S_IFDIR;
         found.status = status;
       }
@@ -187,7 +197,7 @@ Union::Lower Union::lower_of(uint64_t node) {
     const std::shared_lock guard(shard.mutex);
     if (const auto known = shard.of_node.find(node); known != shard.of_node.end()) return known->second;
   }
-  const Lower lower = derive_lower(*record);
+  Lower lower = derive_lower(*record);
   remember_lower(node, lower);
   return lower;
 }

@@ -18,7 +18,7 @@ constexpr uint32_t name_of(uint64_t place) { return static_cast<uint32_t>(place)
 bool NodeTable::create(uint32_t toc_count) {
   toc_count_ = toc_count;
   slots_ = Mapping::shared(static_cast<size_t>(kMaxSlots) * sizeof(NodeRecord));
-  toc_lookups_ = Mapping::shared((static_cast<size_t>(toc_count) + 1) * sizeof(std::atomic<uint64_t>));
+  toc_lookups_ = Mapping::shared(2 * (static_cast<size_t>(toc_count) + 1) * sizeof(std::atomic<uint64_t>));
   if (!slots_.valid() || !toc_lookups_.valid()) return false;
   high_water().store(1);
   return true;
@@ -38,7 +38,7 @@ void NodeTable::recover() {
     }
     if (is_toc(record.node)) {
       toc_slots_[record.node].store(index);
-    } else {
+    } else if (!record.has(kRemoved)) {
       shard(record.ino).slot_of_ino[record.ino] = index;
     }
   }
@@ -141,6 +141,8 @@ NodeRecord* NodeTable::make(uint64_t ino, uint64_t node, uint64_t parent, std::s
   record.place.store(pack(parent, name_index), std::memory_order_relaxed);
   record.lookups.store(lookups, std::memory_order_relaxed);
   record.ino = ino;
+  record.opens.store(is_toc(node) ? static_cast<uint32_t>(toc_opens(node).exchange(0)) : 0);
+  record.backing.store(0);
   record.object.store(object, std::memory_order_relaxed);
   record.node = static_cast<uint32_t>(node != 0 ? node : toc_count_ + index);
   // The kernel tells a node id that is used again from what it was before by this.
@@ -158,10 +160,12 @@ NodeRecord* NodeTable::intern(uint64_t ino, uint64_t node, uint64_t parent, std:
       slot(index).lookups.fetch_add(1, std::memory_order_relaxed);
       return &slot(index);
     }
-    const uint64_t before = toc_lookups()[node].load(std::memory_order_relaxed);
+    const uint64_t before = toc_lookups()[node].exchange(0, std::memory_order_relaxed);
     NodeRecord* record = make(ino, node, parent, name, flags, object, before + 1);
-    if (record == nullptr) return nullptr;
-    toc_lookups()[node].store(0, std::memory_order_relaxed);
+    if (record == nullptr) {
+      toc_lookups()[node].store(before, std::memory_order_relaxed);
+      return nullptr;
+    }
     toc_slots_[node].store(static_cast<uint32_t>(record - &slot(0)), std::memory_order_release);
     return record;
   }
@@ -190,6 +194,22 @@ uint64_t NodeTable::node_of_ino(uint64_t ino) const {
   return found == own.slot_of_ino.end() ? 0 : slot(found->second).node;
 }
 
+void NodeTable::set_removed(NodeRecord& record, bool removed) {
+  Shard& own = shard(record.ino);
+  const std::lock_guard guard(own.mutex);
+  const auto index = static_cast<uint32_t>(&record - &slot(0));
+  if (removed) {
+    record.set(kRemoved);
+    if (const auto found = own.slot_of_ino.find(record.ino);
+        found != own.slot_of_ino.end() && found->second == index) {
+      own.slot_of_ino.erase(found);
+    }
+  } else {
+    record.clear(kRemoved);
+    if (!is_toc(record.node)) own.slot_of_ino.emplace(record.ino, index);
+  }
+}
+
 Place NodeTable::place(const NodeRecord& record) const {
   const std::shared_lock guard(place_lock(record));
   const uint64_t packed = record.place.load(std::memory_order_acquire);
@@ -205,43 +225,42 @@ void NodeTable::move(NodeRecord& record, uint64_t parent, std::string_view name)
   free_name(name_of(before));
 }
 
-void NodeTable::exchange(NodeRecord& one, NodeRecord& other) {
-  const Place first = place(one);
-  const Place second = place(other);
-  move(one, second.parent, second.name);
-  move(other, first.parent, first.name);
+NodeRecord* NodeTable::count_toc_lookup(uint64_t node) {
+  const std::lock_guard guard(shard(node).mutex);
+  const uint32_t index = toc_slots_[node].load(std::memory_order_acquire);
+  (index != 0 ? slot(index).lookups : toc_lookups()[node]).fetch_add(1, std::memory_order_relaxed);
+  return index != 0 ? &slot(index) : nullptr;
 }
 
-NodeTable::Gone NodeTable::forget(uint64_t node, uint64_t count) {
+void NodeTable::forget(uint64_t node, uint64_t count, const std::function<void(const NodeRecord&)>& last) {
   NodeRecord* record = find(node);
-  if (record == nullptr) {
-    if (is_toc(node)) {
-      // It may get its record at this moment; then the record's count is one too high, and it stays.
-      auto& lookups = toc_lookups()[node];
-      uint64_t have = lookups.load(std::memory_order_relaxed);
-      while (!lookups.compare_exchange_weak(have, have > count ? have - count : 0)) {
-      }
-    }
-    return {};
-  }
-  Shard& own = shard(record->ino);
+  if (record == nullptr && !is_toc(node)) return;
+  Shard& own = shard(record != nullptr ? record->ino : node);
   const std::lock_guard guard(own.mutex);
-  if (record->state.load(std::memory_order_acquire) != kNode || record->node != node) return {};
-  const uint64_t have = record->lookups.load(std::memory_order_relaxed);
-  const uint64_t left = have > count ? have - count : 0;
-  record->lookups.store(left, std::memory_order_relaxed);
-  if (left > 0) return {};
-  const Gone gone{true, node, record->flags.load(), record->ino};
+  // It may have got its record, or lost it, meanwhile.
+  record = find(node);
+  const auto drop = [count](std::atomic<uint64_t>& lookups) {
+    const uint64_t have = lookups.load(std::memory_order_relaxed);
+    const uint64_t left = have > count ? have - count : 0;
+    lookups.store(left, std::memory_order_relaxed);
+    return left;
+  };
+  if (record == nullptr) {
+    if (is_toc(node)) drop(toc_lookups()[node]);
+    return;
+  }
+  if (drop(record->lookups) > 0) return;
+  last(*record);
   const auto index = static_cast<uint32_t>(record - &slot(0));
   if (is_toc(node)) {
     toc_slots_[node].store(0, std::memory_order_release);
-  } else {
-    own.slot_of_ino.erase(record->ino);
+  } else if (const auto found = own.slot_of_ino.find(record->ino);
+             found != own.slot_of_ino.end() && found->second == index) {
+    own.slot_of_ino.erase(found);
   }
   const uint32_t name = name_of(record->place.load());
   free_slot(index);
   free_name(name);
-  return gone;
 }
 
 }  // namespace lamina::overlay

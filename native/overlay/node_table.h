@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -39,6 +40,8 @@ enum NodeFlag : uint32_t {
   kLinksBelow = 32,
   // It has no file capability, which the kernel asks for whenever a file changes.
   kNoCapability = 64,
+  // It is open for writing, and the kernel writes it itself.
+  kWritten = 128,
 };
 
 struct Place {
@@ -59,6 +62,9 @@ struct alignas(64) NodeRecord {
   std::atomic<uint64_t> object;
   uint32_t node;
   uint32_t generation;
+  // How often the file is open, and by which backing file the kernel has it open (0: through its cache).
+  std::atomic<uint32_t> opens;
+  std::atomic<uint32_t> backing;
 
   [[nodiscard]] bool has(uint32_t flag) const { return (flags.load(std::memory_order_acquire) & flag) != 0; }
   void set(uint32_t flag) { flags.fetch_or(flag, std::memory_order_acq_rel); }
@@ -84,8 +90,9 @@ class NodeTable {
   // A record for a TOC node that the kernel knows already.
   NodeRecord* attach(uint64_t node, uint64_t parent, std::string_view name, uint32_t flags, uint64_t object);
   static void count_lookup(NodeRecord& record) { record.lookups.fetch_add(1, std::memory_order_relaxed); }
-  // The kernel was told of a TOC node without record.
-  void count_toc_lookup(uint64_t node) { toc_lookups()[node].fetch_add(1, std::memory_order_relaxed); }
+  // The kernel is being told of a TOC node: counted in its record, which is returned, or where it has none on
+  // its own.
+  NodeRecord* count_toc_lookup(uint64_t node);
   // The node of an ino, or 0.
   [[nodiscard]] uint64_t node_of_ino(uint64_t ino) const;
   // The node becomes the one that shows `ino` too: a lower object that now has an upper one.
@@ -93,19 +100,19 @@ class NodeTable {
     record.object.store(object, std::memory_order_release);
   }
 
+  // The node is removed, or not after all. Its object's number may be given to a new object at once, which
+  // must not be taken for this node.
+  void set_removed(NodeRecord& record, bool removed);
+
   [[nodiscard]] Place place(const NodeRecord& record) const;
   void move(NodeRecord& record, uint64_t parent, std::string_view name);
-  // The two nodes take each other's places, in one step each.
-  void exchange(NodeRecord& one, NodeRecord& other);
 
-  // Drops references. When none are left, calls `last` with the record's state and then frees the record.
-  struct Gone {
-    bool last = false;
-    uint64_t node = 0;
-    uint32_t flags = 0;
-    uint64_t ino = 0;
-  };
-  Gone forget(uint64_t node, uint64_t count);
+  // Opens of TOC nodes without record, which go to the record when there is one.
+  std::atomic<uint64_t>& toc_opens(uint64_t node) { return toc_lookups()[toc_count_ + 1 + node]; }
+
+  // Drops references. When none are left, calls last(record), and then frees the record: what is kept
+  // elsewhere under the node's id must be gone before the id is used again.
+  void forget(uint64_t node, uint64_t count, const std::function<void(const NodeRecord&)>& last);
   [[nodiscard]] uint32_t used_slots() const { return used_.load(std::memory_order_relaxed); }
 
  private:

@@ -7,6 +7,9 @@ namespace lamina::overlay {
 
 bool IdMap::parse(std::string_view text) {
   std::vector<uint32_t> numbers;
+  ranges_.clear();
+  // containers/storage begins with a colon where it added to an option.
+  while (text.starts_with(':')) text.remove_prefix(1);
   while (!text.empty()) {
     const size_t end = std::min(text.find(':'), text.size());
     uint32_t number = 0;

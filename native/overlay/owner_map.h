@@ -1,5 +1,5 @@
 // Which owners are shown for those on disk, and the reverse: fuse-overlayfs's uidmapping, gidmapping and
-// squash_to_* options. A mapping is "shown:on disk:count" triples, joined by colons.
+// squash_to_* options. A mapping is "on disk:shown:count" triples, joined by colons.
 #pragma once
 
 #include <sys/types.h>
@@ -26,10 +26,11 @@ class IdMap {
     return kOverflow;
   }
   [[nodiscard]] uint32_t on_disk(uint32_t shown) const {
+    if (ranges_.empty()) return shown;
     for (const Range& range : ranges_) {
       if (shown - range.shown < range.count) return range.on_disk + (shown - range.shown);
     }
-    return shown;
+    return kOverflow;
   }
 
   std::optional<uint32_t> squash;
@@ -37,8 +38,8 @@ class IdMap {
  private:
   static constexpr uint32_t kOverflow = 65534;
   struct Range {
-    uint32_t shown;
     uint32_t on_disk;
+    uint32_t shown;
     uint32_t count;
   };
   std::vector<Range> ranges_;

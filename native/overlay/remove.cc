@@ -46,10 +46,45 @@ int Union::unlink(uint64_t parent, std::string_view name, const fuse::Caller& ca
     const uint64_t known = found.lower.has_layers() ? node : found.lower.toc;
     NodeRecord* record = table_.find(known);
     if (record == nullptr && table_.is_toc(known)) record = table_.attach(known, parent, name, kRemoved, 0);
-    if (record != nullptr && !record->has(kUpper)) record->set(kRemoved);
+    if (record != nullptr && !record->has(kUpper)) table_.set_removed(*record, true);
     return 0;
   }
   return take_away(parent, name, found, node);
+}
+
+// What is needed of a file whose name goes, for those that still hold its node.
+Union::Keep Union::what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
+                                const struct stat& status) const {
+  if (record == nullptr || !record->has(kUpper) || record->has(kOrphan) ||
+      record->object.load() != status.st_ino) {
+    return Keep::kNothing;
+  }
+  if (status.st_nlink > 1) {
+    // Another name goes; the one that leads to the node stays.
+    const Place place = table_.place(*record);
+    return place.parent == parent && place.name == name ? Keep::kObject : Keep::kNothing;
+  }
+  // Where OPEN is not asked for, any file may be open.
+  return backing_device_ < 0 || record->opens.load() > 0 ? Keep::kObject : Keep::kAttributes;
+}
+
+// The node has no name and no object any more; `status` is what it was.
+void Union::mark_removed(NodeRecord& record, const struct stat& status) {
+  fuse::Attr attr{};
+  fill(status, attr);
+  attr.ino = record.ino;
+  attr.nlink = 0;
+  {
+    const std::lock_guard guard(removed_mutex_);
+    removed_[record.node] = attr;
+  }
+  table_.set_removed(record, true);
+}
+
+void Union::unmark_removed(NodeRecord& record) {
+  table_.set_removed(record, false);
+  const std::lock_guard guard(removed_mutex_);
+  removed_.erase(record.node);
 }
 
 // Removes the upper object of a file's name.
@@ -59,14 +94,8 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
   const std::string text(name);
   const bool hide = lower_has(parent, name);
   NodeRecord* record = node == 0 ? nullptr : table_.find(node);
-  bool keep = record != nullptr && record->has(kUpper) && !record->has(kOrphan) &&
-              record->object.load() == found.status.st_ino;
-  if (keep && found.status.st_nlink > 1) {
-    // Another name goes; the one that leads to the node stays.
-    const Place place = table_.place(*record);
-    keep = place.parent == parent && place.name == name;
-  }
-  if (keep) {
+  const Keep keep = what_to_keep(record, parent, name, found.status);
+  if (keep == Keep::kObject) {
     const std::lock_guard guard(copy_lock(node));
     if (record->has(kMetacopy)) {
       if (const int error = set_redirect(node); error != 0) return error;
@@ -83,8 +112,16 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
     record->set(kOrphan);
     return 0;
   }
-  if (hide) return upper_.make_whiteout(dir->get(), text.c_str());
-  return unlinkat(dir->get(), text.c_str(), 0) == 0 ? 0 : errno;
+  // Before the object is gone: its number may be another's right after that.
+  if (keep == Keep::kAttributes) mark_removed(*record, found.status);
+  int error = 0;
+  if (hide) {
+    error = upper_.make_whiteout(dir->get(), text.c_str());
+  } else if (unlinkat(dir->get(), text.c_str(), 0) != 0) {
+    error = errno;
+  }
+  if (error != 0 && keep == Keep::kAttributes) unmark_removed(*record);
+  return error;
 }
 
 int Union::check_empty(uint64_t node) {
@@ -124,11 +161,27 @@ int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& cal
     forget(node, 1);
     return error;
   };
+  // A server that was killed had marked it, and no more.
+  if (NodeRecord* marked = table_.find(node); marked != nullptr && marked->has(kRemoved))
+    unmark_removed(*marked);
   if (const int error = check_empty(node); error != 0) return finish(error);
   FileRef dir;
   if (const int error = copy_up_dir(parent, dir); error != 0) return finish(error);
   const std::string text(name);
   const bool hide = lower_has(parent, name);
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr) record = table_.attach(node, parent, name, 0, 0);
+  if (record == nullptr) return finish(ENOMEM);
+  if (found.in_upper) {
+    mark_removed(*record, found.status);
+  } else {
+    {
+      entry_out.attr.nlink = 0;
+      const std::lock_guard guard(removed_mutex_);
+      removed_[node] = entry_out.attr;
+    }
+    table_.set_removed(*record, true);
+  }
   int error = 0;
   if (!found.in_upper) {
     error = upper_.make_whiteout(dir->get(), text.c_str());
@@ -149,16 +202,9 @@ int Union::rmdir(uint64_t parent, std::string_view name, const fuse::Caller& cal
       if (error == 0) Upper::remove_tree(upper_.work(), temporary.c_str());
     }
   }
-  if (error != 0) return finish(error);
-  NodeRecord* record = table_.find(node);
-  if (record == nullptr) record = table_.attach(node, parent, name, 0, 0);
-  if (record != nullptr) {
-    entry_out.attr.nlink = 0;
-    {
-      const std::lock_guard guard(removed_mutex_);
-      removed_[node] = entry_out.attr;
-    }
-    record->set(kRemoved);
+  if (error != 0) {
+    unmark_removed(*record);
+    return finish(error);
   }
   dirs_->drop(node);
   return finish(0);

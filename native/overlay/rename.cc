@@ -66,6 +66,22 @@ int Union::make_room(const Found& found, uint64_t node) {
   return clear_whiteouts(dir->get());
 }
 
+// The rename itself. `trade_places`: a directory to where a whiteout is, which it cannot replace. `hide`: a
+// whiteout is to be left behind.
+int Union::move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
+                       bool trade_places, bool hide) {
+  if (trade_places) {
+    if (renameat2(from.get(), name, to.get(), new_name, RENAME_EXCHANGE) != 0) return errno;
+    return hide || unlinkat(from.get(), name, 0) == 0 ? 0 : errno;
+  }
+  if (renameat2(from.get(), name, to.get(), new_name, hide ? RENAME_WHITEOUT : 0) == 0) return 0;
+  if (!hide || (errno != EINVAL && errno != EPERM)) return errno;
+  // Not known to the filesystem, or not allowed to this process (before Linux 5.8): for a moment both names
+  // are there.
+  if (renameat(from.get(), name, to.get(), new_name) != 0) return errno;
+  return upper_.make_whiteout(from.get(), name);
+}
+
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
@@ -126,16 +142,18 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (exchange) {
     NodeRecord* other = table_.find(target_node);
     if (other == nullptr) return finish(ESTALE);
+    const auto moved = [&] {
+      table_.move(*record, new_parent, new_name);
+      table_.move(*other, parent, name);
+    };
     if (caller.replayed && source.status.st_ino != record->object.load()) {
-      table_.exchange(*record, *other);
+      moved();
       return finish(0);
     }
     if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
       return finish(errno);
     }
-    table_.exchange(*record, *other);
-    forget_listing(parent);
-    forget_listing(new_parent);
+    moved();
     return finish(0);
   }
 
@@ -143,15 +161,11 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   const bool hide = (flags & RENAME_WHITEOUT) != 0 || lower_has(parent, name);
   NodeRecord* replaced = hold ? table_.find(target_node) : nullptr;
   const bool replaced_dir = hold && S_ISDIR(target.type);
+  Keep keep = Keep::kNothing;
   if (target.in_upper && !replaced_dir && target.type != 0) {
     // What is replaced may be open: it is kept until the kernel forgets it.
-    bool keep = replaced != nullptr && replaced->has(kUpper) && !replaced->has(kOrphan) &&
-                replaced->object.load() == target.status.st_ino;
-    if (keep && target.status.st_nlink > 1) {
-      const Place place = table_.place(*replaced);
-      keep = place.parent == new_parent && place.name == new_name;
-    }
-    if (keep) {
+    keep = what_to_keep(replaced, new_parent, new_name, target.status);
+    if (keep == Keep::kObject) {
       const std::lock_guard guard(copy_lock(target_node));
       if (replaced->has(kMetacopy)) {
         if (const int error = set_redirect(target_node); error != 0) return finish(error);
@@ -164,48 +178,24 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
     }
   }
 
-  int error = 0;
-  const bool over_whiteout = target.type == 0 && target.whiteout;
-  if (S_ISDIR(source.type) && over_whiteout) {
-    // A directory cannot take a file's place but by changing places with it.
-    if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
-      error = errno;
-    } else if (!hide && unlinkat(from->get(), old_text.c_str(), 0) != 0) {
-      error = errno;
-    }
-  } else if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(),
-                       hide ? RENAME_WHITEOUT : 0) != 0) {
-    error = errno;
-    if (error == EINVAL && hide) {
-      // A filesystem without RENAME_WHITEOUT: for a moment both names are there.
-      error = renameat(from->get(), old_text.c_str(), to->get(), new_text.c_str()) == 0 ? 0 : errno;
-      if (error == 0) error = upper_.make_whiteout(from->get(), old_text.c_str());
-    }
-  }
+  // Before the object is gone: its number may be another's right after that.
+  const bool goes = keep == Keep::kAttributes || (replaced_dir && target.in_upper && replaced != nullptr);
+  if (goes) mark_removed(*replaced, target.status);
+  const bool trade_places = S_ISDIR(source.type) && target.type == 0 && target.whiteout;
+  const int error = move_object(*from, old_text.c_str(), *to, new_text.c_str(), trade_places, hide);
   if (error != 0) {
+    if (goes) unmark_removed(*replaced);
     if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
     return finish(error);
   }
-  // A file with several names may be known by another.
-  const Place place = table_.place(*record);
-  if (S_ISDIR(source.type) || source.status.st_nlink <= 1 || (place.parent == parent && place.name == name)) {
-    table_.move(*record, new_parent, new_name);
-  }
-  if (replaced != nullptr && !replaced->has(kUpper)) {
-    replaced->set(kRemoved);
-  } else if (hold && replaced == nullptr && table_.is_toc(target_node)) {
-    table_.attach(target_node, new_parent, new_name, kRemoved, 0);
-  } else if (replaced_dir && replaced != nullptr) {
-    fuse::Attr attr{};
-    fill(target.status, attr);
-    attr.ino = replaced->ino;
-    attr.nlink = 0;
-    {
-      const std::lock_guard guard(removed_mutex_);
-      removed_[target_node] = attr;
-    }
-    replaced->set(kRemoved);
+  table_.move(*record, new_parent, new_name);
+  if (goes) {
     dirs_->drop(target_node);
+  } else if (hold && !target.in_upper) {
+    if (replaced == nullptr && table_.is_toc(target_node)) {
+      replaced = table_.attach(target_node, new_parent, new_name, 0, 0);
+    }
+    if (replaced != nullptr && !replaced->has(kUpper)) table_.set_removed(*replaced, true);
   }
   return finish(0);
 }

@@ -19,8 +19,6 @@ namespace lamina::overlay {
 
 namespace {
 
-// Seconds; the kernel caps what it cannot hold. This mount alone changes what it shows.
-constexpr uint64_t kForever = UINT32_MAX;
 constexpr uint32_t kNameMax = 255;
 // Bits of a device's inode number that are kept; above them is the device's place in the list.
 constexpr uint32_t kDeviceShift = 48;
@@ -44,6 +42,12 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
   layer_names_ = std::make_unique<XattrNames>(has_upper_ ? upper_.names().prefix.starts_with("user.")
                                                          : options.upper.user_xattr || geteuid() != 0);
   acl_ = options.acl && (!has_upper_ || upper_.has_acl());
+
+  has_overrides_ = has_upper_ && upper_.overrides();
+  for (const int fd : options.lower_fds) {
+    layer_overrides_.push_back(find_override(fd));
+    if (!layer_overrides_.back().empty()) has_overrides_ = true;
+  }
 
   std::vector<LayerPath> roots;
   std::vector<int> directories = options.lower_fds;
@@ -184,10 +188,10 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   valid();
   // Node 0 with a validity is a negative entry that the kernel keeps.
   if (found.type == 0) return 0;
+  NodeRecord* record = nullptr;
   if (!found.in_upper && !found.lower.has_layers()) {
-    NodeRecord* record = table_.find(found.lower.toc);
+    record = table_.count_toc_lookup(found.lower.toc);
     if (record == nullptr) {
-      table_.count_toc_lookup(found.lower.toc);
       out.nodeid = found.lower.toc;
       out.attr = image_->attributes(found.lower.toc);
       fill_owner(out.attr);
@@ -203,17 +207,18 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   if (found.in_upper && !found.marks.capability) flags |= kNoCapability;
   if (found.in_upper && S_ISDIR(found.type) && found.lower.empty()) flags |= kOpaque;
   const uint64_t object = found.in_upper ? found.status.st_ino : 0;
-  NodeRecord* record = table_.intern(ino, toc, parent, name, flags, object);
+  if (record == nullptr) record = table_.intern(ino, toc, parent, name, flags, object);
   if (record == nullptr) return ENOMEM;
   const uint64_t known = record->object.load(std::memory_order_acquire);
   if (known != object && found.in_upper && known != 0) {
     // Two objects say that they stand for one lower file (somebody copied the upper's files): the second one
     // is a file of its own.
-    table_.forget(record->node, 1);
+    forget(record->node, 1);
     record = table_.intern(ino_of(found.status), 0, parent, name, flags, object);
     if (record == nullptr) return ENOMEM;
   }
-  if (found.in_upper && record->has(kOrphan)) rehome(*record, parent, name);
+  out.attr_valid = attr_valid(record);
+  const bool one_less = found.in_upper && record->has(kOrphan) && rehome(*record, parent, name);
   remember_lower(record->node, found.lower);
   out.nodeid = record->node;
   out.generation = table_.is_toc(record->node) ? 0 : record->generation;
@@ -222,6 +227,8 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
     fill(found.status, out.attr);
     out.attr.ino = record->ino;
     if (S_ISDIR(found.type) && !record->has(kOpaque)) out.attr.nlink = 1;
+    // The link by which it was kept is gone since.
+    if (one_less) --out.attr.nlink;
     return 0;
   }
   const int error = attributes(record->node, out.attr);
@@ -236,12 +243,13 @@ int Union::entry_reply(uint64_t parent, std::string_view name, const Found& foun
 }
 
 // A file whose known name was removed is found by another: that is its place from now on.
-void Union::rehome(NodeRecord& record, uint64_t parent, std::string_view name) {
+bool Union::rehome(NodeRecord& record, uint64_t parent, std::string_view name) {
   const std::lock_guard guard(copy_lock(record.node));
-  if (!record.has(kOrphan)) return;
+  if (!record.has(kOrphan)) return false;
   table_.move(record, parent, name);
   record.clear(kOrphan);
   unlinkat(upper_.work(), Upper::orphan_name(record.node).c_str(), 0);
+  return true;
 }
 
 int Union::lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) {
@@ -253,17 +261,17 @@ int Union::lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) {
 
 void Union::forget(uint64_t node, uint64_t count) {
   if (node == fuse::kRootId) return;
-  const NodeTable::Gone gone = table_.forget(node, count);
-  if (!gone.last) return;
-  if (files_ != nullptr) files_->drop(node);
-  if (dirs_ != nullptr) dirs_->drop(node);
-  forget_lower(node);
-  forget_listing(node);
-  if ((gone.flags & kOrphan) != 0) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
-  if ((gone.flags & kRemoved) != 0) {
-    const std::lock_guard guard(removed_mutex_);
-    removed_.erase(node);
-  }
+  table_.forget(node, count, [&](const NodeRecord& record) {
+    if (files_ != nullptr) files_->drop(node);
+    if (dirs_ != nullptr) dirs_->drop(node);
+    forget_lower(node);
+    forget_listing(node);
+    if (record.has(kOrphan)) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
+    if (record.has(kRemoved)) {
+      const std::lock_guard guard(removed_mutex_);
+      removed_.erase(node);
+    }
+  });
 }
 
 int Union::statfs(fuse::Reply& reply) {

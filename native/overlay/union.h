@@ -31,6 +31,8 @@ struct UnionOptions {
   // Read-only directories, top to bottom, as the kernel's lowerdir lists them.
   std::vector<int> lower_fds;
   bool acl = true;
+  // Whether users' attributes are shown and can be set.
+  bool xattrs = true;
   // The layers' whiteouts may also be files named `.wh.NAME` and `.wh..wh..opq` (image-spec, layer.md): so
   // containers/storage lays layers out for a mount program.
   bool file_whiteouts = false;
@@ -45,6 +47,8 @@ class Union final : public fuse::Filesystem {
 
   // Checks the directories and makes the memory that servers share; before the first fork.
   bool open(const UnionOptions& options, Failure& failure);
+  // OPEN is to be answered, with files that the kernel uses itself; `device` is the mount's /dev/fuse.
+  void use_passthrough(int device) { backing_device_ = device; }
   // In each server, before it answers.
   bool start();
 
@@ -74,6 +78,10 @@ class Union final : public fuse::Filesystem {
             fuse::Reply& reply) override;
   int symlink(uint64_t parent, std::string_view name, std::string_view target, const fuse::Caller& caller,
               fuse::Reply& reply) override;
+  int open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller& caller, fuse::Reply& reply) override;
+  void release(uint64_t node) override;
+  int create(uint64_t parent, std::string_view name, const fuse::CreateIn& in, const fuse::Caller& caller,
+             fuse::Reply& reply) override;
   int tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller& caller,
               fuse::Reply& reply) override;
   int link(uint64_t node, uint64_t parent, std::string_view name, const fuse::Caller& caller,
@@ -136,12 +144,17 @@ class Union final : public fuse::Filesystem {
   void fill_owner(fuse::Attr& attr) const;
   int attributes(uint64_t node, fuse::Attr& attr);
   int upper_attributes(NodeRecord& record, fuse::Attr& attr);
-  void rehome(NodeRecord& record, uint64_t parent, std::string_view name);
+  bool rehome(NodeRecord& record, uint64_t parent, std::string_view name);
 
   // lookup.cc
   int find_child(uint64_t parent, std::string_view name, Found& found);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  // As at::stat, with what the layer keeps in attributes.
+  int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
+  [[nodiscard]] bool is_private(std::string_view attribute) const {
+    return has_overrides_ && is_override(attribute);
+  }
   // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
   [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
   [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
@@ -187,12 +200,21 @@ class Union final : public fuse::Filesystem {
 
   // create.cc
   using Maker = std::function<int(int dir, const char* name)>;
-  int create(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
-             const Maker& maker, fuse::Reply& reply, UniqueFd* opened = nullptr);
+  int make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
+                const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
+
+  // open.cc
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, bool writes);
+  void notify_attributes(uint64_t node) const;
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
 
   // remove.cc
+  enum class Keep { kNothing, kAttributes, kObject };
+  Keep what_to_keep(const NodeRecord* record, uint64_t parent, std::string_view name,
+                    const struct stat& status) const;
+  void mark_removed(NodeRecord& record, const struct stat& status);
+  void unmark_removed(NodeRecord& record);
   int check_empty(uint64_t node);
   int clear_whiteouts(int dir);
   int take_away(uint64_t parent, std::string_view name, const Found& found, uint64_t node);
@@ -204,6 +226,8 @@ class Union final : public fuse::Filesystem {
                    uint64_t& node, Found& found);
   int make_room(const Found& found, uint64_t node);
   int set_redirect(uint64_t node);
+  int move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
+                  bool trade_places, bool hide);
 
   // readdir.cc
   struct Listed {
@@ -227,6 +251,12 @@ class Union final : public fuse::Filesystem {
   int strip_privileges(NodeRecord& record);
   int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
+  // Seconds; the kernel caps what it cannot hold. This mount alone changes what it shows.
+  static constexpr uint64_t kForever = UINT32_MAX;
+  // The kernel does not notice what a mapping changes in a file that it writes itself.
+  [[nodiscard]] static uint64_t attr_valid(const NodeRecord* record) {
+    return record != nullptr && record->has(kWritten) ? 0 : kForever;
+  }
   // How often a node is looked for again while something moves it.
   static constexpr int kMaxMoves = 1000;
   static constexpr std::string_view kFileWhiteout = ".wh.";
@@ -241,9 +271,14 @@ class Union final : public fuse::Filesystem {
   uint64_t toc_key_;
   UnionOptions options_;
   bool has_upper_ = false;
+  // -1: OPEN is not answered.
+  int backing_device_ = -1;
   bool acl_ = false;
   Upper upper_;
   std::unique_ptr<XattrNames> layer_names_;
+  // For each layer the attribute that its owners are kept in, or "".
+  std::vector<std::string> layer_overrides_;
+  bool has_overrides_ = false;
   NodeTable table_;
   Lower root_lower_;
   FileRef upper_root_;

@@ -31,7 +31,6 @@ constexpr const char* kWorkName = "work";
 // Beside it, so that it is not emptied.
 constexpr const char* kLinksName = "links";
 constexpr const char* kWhiteoutName = "whiteout";
-constexpr const char* kOverride = "user.containers.override_stat";
 
 int errno_of(int result) { return result < 0 ? -result : 0; }
 
@@ -111,9 +110,17 @@ bool Upper::probe(Failure& failure) {
   names_ = std::make_unique<XattrNames>(user);
   has_acl_ = getxattr("/proc/self/fd", "system.posix_acl_access", nullptr, 0) >= 0 ||
              fgetxattr(file.get(), "system.posix_acl_access", nullptr, 0) >= 0 || errno == ENODATA;
+  override_name_ = find_override(root());
+  if (override_name_.empty()) override_name_ = options_.override_name;
   // Another owner cannot be set: then all owners are kept beside.
-  overrides_ = geteuid() != 0;
+  if (override_name_.empty() && geteuid() != 0) override_name_ = kOverrideContainers;
   unlinkat(work(), name.c_str(), 0);
+  if (error == 0 && overrides()) {
+    // By the root's others tell how the rest is kept.
+    struct stat status {};
+    error = stat(root(), at::kSelf, status);
+    if (error == 0) error = keep(root(), at::kSelf, status);
+  }
   if (error != 0) {
     return failure.set(
         "upper", error,
@@ -124,62 +131,25 @@ bool Upper::probe(Failure& failure) {
 
 int Upper::stat(int dir, const char* name, struct stat& status) const {
   if (const int error = at::stat(dir, name, status); error < 0) return -error;
-  if (!overrides_ || !(S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) return 0;
-  char value[128];
-  const ssize_t length = at::get_xattr(dir, name, kOverride, value, sizeof value - 1);
-  if (length <= 0) return 0;
-  value[length] = '\0';
-  // uid:gid:mode[:type], mode octal (containers/storage, pkg/idtools).
-  unsigned uid;
-  unsigned gid;
-  unsigned mode;
-  int end = 0;
-  if (sscanf(value, "%u:%u:%o%n", &uid, &gid, &mode, &end) < 3) return 0;
-  status.st_uid = uid;
-  status.st_gid = gid;
-  mode_t type = status.st_mode & S_IFMT;
-  const std::string_view rest(value + end);
-  unsigned major_number;
-  unsigned minor_number;
-  if (rest == ":pipe") {
-    type = S_IFIFO;
-  } else if (rest == ":socket") {
-    type = S_IFSOCK;
-  } else if (sscanf(value + end, ":block-%u-%u", &major_number, &minor_number) == 2) {
-    type = S_IFBLK;
-    status.st_rdev = makedev(major_number, minor_number);
-  } else if (sscanf(value + end, ":char-%u-%u", &major_number, &minor_number) == 2) {
-    type = S_IFCHR;
-    status.st_rdev = makedev(major_number, minor_number);
-  }
-  status.st_mode = type | (mode & 07777);
+  if (overrides()) apply_override(dir, name, override_name_, status);
   return 0;
 }
 
-int Upper::write_override(int dir, const char* name, const struct stat& status) const {
-  // Symbolic links carry no user attributes; their mode means nothing and their owner is this process's.
-  if (S_ISLNK(status.st_mode)) return 0;
-  char type[48] = "";
-  if (S_ISFIFO(status.st_mode)) {
-    snprintf(type, sizeof type, ":pipe");
-  } else if (S_ISSOCK(status.st_mode)) {
-    snprintf(type, sizeof type, ":socket");
-  } else if (S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode)) {
-    snprintf(type, sizeof type, ":%s-%u-%u", S_ISBLK(status.st_mode) ? "block" : "char",
-             major(status.st_rdev), minor(status.st_rdev));
-  } else {
-    snprintf(type, sizeof type, ":%s", S_ISDIR(status.st_mode) ? "dir" : "file");
-  }
-  char value[128];
-  const int length = snprintf(value, sizeof value, "%u:%u:%04o%s", status.st_uid, status.st_gid,
-                              status.st_mode & 07777, type);
-  return errno_of(at::set_xattr(dir, name, kOverride, value, static_cast<size_t>(length), 0));
+int Upper::keep(int dir, const char* name, const struct stat& status) const {
+  return write_override(dir, name, override_name_, status);
+}
+
+// Links have no attributes to keep owners in: they get the real one where that is allowed.
+int Upper::chown_link(int dir, const char* name, uid_t uid, gid_t gid) {
+  if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 || geteuid() != 0) return 0;
+  return errno;
 }
 
 int Upper::chown(int dir, const char* name, uid_t uid, gid_t gid) const {
-  if (!overrides_) return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+  if (!overrides()) return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
   struct stat status {};
   if (const int error = stat(dir, name, status); error != 0) return error;
+  if (S_ISLNK(status.st_mode)) return chown_link(dir, name, uid, gid);
   if (uid != static_cast<uid_t>(-1)) status.st_uid = uid;
   if (gid != static_cast<gid_t>(-1)) status.st_gid = gid;
   // As chown(2) does.
@@ -187,15 +157,15 @@ int Upper::chown(int dir, const char* name, uid_t uid, gid_t gid) const {
     status.st_mode &= ~static_cast<mode_t>(S_ISUID);
     if ((status.st_mode & S_IXGRP) != 0) status.st_mode &= ~static_cast<mode_t>(S_ISGID);
   }
-  return write_override(dir, name, status);
+  return keep(dir, name, status);
 }
 
 int Upper::chmod(int dir, const char* name, mode_t mode) const {
-  if (!overrides_) return errno_of(at::chmod(dir, name, mode & 07777));
+  if (!overrides()) return errno_of(at::chmod(dir, name, mode & 07777));
   struct stat status {};
   if (const int error = stat(dir, name, status); error != 0) return error;
   status.st_mode = (status.st_mode & S_IFMT) | (mode & 07777);
-  return write_override(dir, name, status);
+  return keep(dir, name, status);
 }
 
 std::string Upper::temporary_name() {
@@ -206,7 +176,7 @@ std::string Upper::orphan_name(uint64_t node) { return "orphan-" + std::to_strin
 
 int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* target,
                 const fuse::Caller& caller, mode_t umask, UniqueFd* opened) const {
-  if (overrides_) {
+  if (overrides()) {
     struct stat parent {};
     if (const int error = stat(dir, at::kSelf, parent); error != 0) return error;
     struct stat status {};
@@ -219,12 +189,12 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
     if (S_ISDIR(mode)) {
       result = mkdirat(dir, name, 0700);
     } else if (S_ISLNK(mode)) {
-      return symlinkat(target, dir, name) == 0 ? 0 : errno;
+      return symlinkat(target, dir, name) == 0 ? chown_link(dir, name, status.st_uid, status.st_gid) : errno;
     } else {
       result = mknodat(dir, name, S_IFREG | 0600, 0);
     }
     if (result != 0) return errno;
-    const int error = write_override(dir, name, status);
+    const int error = keep(dir, name, status);
     if (error != 0) unlinkat(dir, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
     return error;
   }
@@ -247,7 +217,7 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
 
 int Upper::make_unnamed(int dir, const char* name, mode_t mode, const fuse::Caller& caller,
                         mode_t umask) const {
-  if (overrides_) return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
+  if (overrides()) return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
   act_as(caller.uid, caller.gid, umask);
   const UniqueFd file(openat(dir, at::kSelf, O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
   const int error = errno;
@@ -267,7 +237,7 @@ int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, co
     result = mkdirat(work(), name, 0700);
   } else if (S_ISLNK(attributes.mode)) {
     result = symlinkat(target, work(), name);
-  } else if (overrides_) {
+  } else if (overrides()) {
     result = mknodat(work(), name, S_IFREG | 0600, 0);
   } else {
     result = mknodat(work(), name, (attributes.mode & S_IFMT) | 0600, attributes.rdev);
@@ -276,13 +246,15 @@ int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, co
 }
 
 int Upper::set_attributes(int dir, const char* name, const ObjectAttributes& attributes) const {
-  if (overrides_) {
+  if (overrides()) {
     struct stat status {};
     status.st_mode = attributes.mode;
     status.st_uid = attributes.uid;
     status.st_gid = attributes.gid;
     status.st_rdev = attributes.rdev;
-    if (const int error = write_override(dir, name, status); error != 0) return error;
+    const int error = S_ISLNK(attributes.mode) ? chown_link(dir, name, attributes.uid, attributes.gid)
+                                               : keep(dir, name, status);
+    if (error != 0) return error;
   } else {
     if (fchownat(dir, name, attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0) return errno;
     // After chown, which takes setuid bits away.

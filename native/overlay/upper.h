@@ -11,6 +11,7 @@
 
 #include "fuse/request.h"
 #include "overlay/format.h"
+#include "overlay/override.h"
 #include "sys/failure.h"
 #include "sys/unique_fd.h"
 
@@ -22,6 +23,9 @@ struct UpperOptions {
   bool user_xattr = false;
   // Leave out every fsync; after a power cut the upper must be thrown away.
   bool is_volatile = false;
+  // Keep owners, modes and types in this attribute (override.h), unless the upper has another already;
+  // without a name only where they cannot be set.
+  std::string override_name;
 };
 
 // Attributes to be given to an object that is being made.
@@ -49,9 +53,8 @@ class Upper {
   [[nodiscard]] int links() const { return links_.get(); }
   [[nodiscard]] const XattrNames& names() const { return *names_; }
   [[nodiscard]] bool has_acl() const { return has_acl_; }
-  // Ownership, mode and type are kept in an attribute, because this process may not set them
-  // (containers/storage, user.containers.override_stat).
-  [[nodiscard]] bool overrides() const { return overrides_; }
+  // Ownership, mode and type are kept in an attribute (override.h).
+  [[nodiscard]] bool overrides() const { return !override_name_.empty(); }
 
   int stat(int dir, const char* name, struct stat& status) const;
   int chown(int dir, const char* name, uid_t uid, gid_t gid) const;
@@ -86,7 +89,8 @@ class Upper {
  private:
   bool prepare_work(Failure& failure);
   bool probe(Failure& failure);
-  int write_override(int dir, const char* name, const struct stat& status) const;
+  static int chown_link(int dir, const char* name, uid_t uid, gid_t gid);
+  int keep(int dir, const char* name, const struct stat& status) const;
 
   UpperOptions options_;
   std::unique_ptr<XattrNames> names_;
@@ -94,7 +98,7 @@ class Upper {
   UniqueFd links_;
   std::atomic<uint64_t> next_temporary_{0};
   bool has_acl_ = false;
-  bool overrides_ = false;
+  std::string override_name_;
   bool device_whiteouts_ = true;
   // A whiteout in the work directory that others are links to.
   std::atomic<bool> whiteout_ready_{false};

@@ -20,7 +20,7 @@ namespace lamina::scan {
 
 namespace {
 
-constexpr size_t kFlushBytes = 256 * 1024;
+constexpr size_t kFlushBytes = size_t{256} * 1024;
 
 class Scanner {
  public:

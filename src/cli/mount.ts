@@ -15,6 +15,7 @@ interface Flags {
   allowOther?: boolean;
   options: string[];
   maxInflated?: string;
+  name?: string;
   rw?: boolean;
 }
 
@@ -34,6 +35,7 @@ export function register(program: Command): void {
     )
     .option('-o, --options <list>', OPTIONS_HELP, (value: string, all: string[]) => [...all, value], [])
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
+    .option('--name <string>', 'With --rw, assign a name to the container that is created')
     .option('--rw', 'Mount writable; of an image, create a container and print its ID')
     .action(async (image: string, directory: string, flags: Flags) => run(image, directory, flags));
 }
@@ -75,6 +77,8 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
   );
   if (flags.rw === true && options.readOnly)
     throw new LaminaError('EUSAGE', 'conflicting options: --rw and -o ro cannot be used together');
+  if (flags.name !== undefined && (flags.rw !== true || container !== undefined))
+    throw new LaminaError('EUSAGE', '--name is for the container that --rw creates of an image');
   const progress = createProgress('Decompressing');
   const openOptions: OpenImageOptions = {
     ...(flags.maxInflated === undefined
@@ -95,14 +99,22 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     // From before the mount exists, so that an interrupt at any moment unmounts it.
     const interrupt = flags.foreground === true ? interruption() : undefined;
     let created: ContainerRecord | undefined;
-    if (flags.rw === true && container === undefined) container = created = await createOf(store, image);
+    if (flags.rw === true && container === undefined)
+      container = created = await createOf(store, image, flags.name);
     const writable = container === undefined ? undefined : containerLayer(store, container);
     let mounted: Mounted;
     try {
+      // A server whose mount has just gone may still hold the container.
+      if (container !== undefined) (await store.holdSoon(container))?.release();
       mounted = await mountOpened(image, directory, options, driver, warn, writable);
     } catch (error) {
       if (created !== undefined) await store.remove(created);
       throw error;
+    }
+    // Removed between being found and being held by its server.
+    if (container !== undefined && (await store.find(container.id)) === undefined) {
+      await (await import('../mount/umount.js')).umount(directory, { force: true });
+      throw new LaminaError('ENOCONTAINER', `No such container: ${container.name}`);
     }
     if (created !== undefined) process.stdout.write(`${created.id}\n`);
     if (interrupt !== undefined) await foreground(mounted, interrupt);
@@ -121,8 +133,12 @@ async function findContainer(store: ContainerStore, name: string): Promise<Conta
   return existsSync(name) ? undefined : found;
 }
 
-async function createOf(store: ContainerStore, image: OpenedImage): Promise<ContainerRecord> {
-  return (await import('../container/create.js')).createContainer(store, image);
+async function createOf(
+  store: ContainerStore,
+  image: OpenedImage,
+  name: string | undefined,
+): Promise<ContainerRecord> {
+  return (await import('../container/create.js')).createContainer(store, image, name);
 }
 
 function parseDriver(text: string | undefined): DriverName | undefined {

@@ -107,9 +107,10 @@ export class Applier {
     return { lostXattrs: Number(said.trim().split(' ')[2] ?? 0) };
   }
 
-  /** Ends it at once; what was made stays. */
-  abort(): void {
+  /** Ends it at once, and waits until it has; what was made stays. */
+  async abort(): Promise<void> {
     this.#helper.process.kill();
+    await this.#helper.ended.catch(() => {});
   }
 
   /** Nothing more is written to a helper that has ended: `finish` says why it did. */

@@ -3,7 +3,8 @@
  * repair that changes nothing of what the container shows, but where a file's content is lost. The invariants are those of
  * overlayfs-progs' fsck (whiteouts, redirects, impure directories) and of fs/overlayfs/namei.c.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { ByteString } from '../bytes.js';
 import { bytesToBuffer, displayBytes } from '../bytes.js';
@@ -66,7 +67,7 @@ export async function checkContainer(
   record: ContainerRecord,
   repair: boolean,
 ): Promise<Problem[]> {
-  const held = await store.tryHold(record);
+  const held = await store.holdSoon(record);
   if (held === undefined)
     throw new LaminaError('EINUSE', `cannot check container "/${record.name}": container is mounted`);
   try {
@@ -75,7 +76,7 @@ export async function checkContainer(
       const upper = store.upperOf(record);
       const checker = new Checker(await base.toc(), overlayPrefix(record));
       checker.check(treeOf(await scanDirectory(upper)), ROOT_INO);
-      const leftovers = await leftoversIn(store.workOf(record));
+      const leftovers = await leftoversIn(store.workOf(record), overlayPrefix(record));
       if (repair) {
         await repairAll(upper, checker.findings, overlayPrefix(record));
         for (const { file } of leftovers) await rm(file, { recursive: true, force: true });
@@ -200,15 +201,20 @@ class Checker {
   }
 }
 
-/** Half-done work is made below `work/work`, and nothing is left there when nobody works. */
-async function leftoversIn(work: string): Promise<(Problem & { file: Buffer })[]> {
+/** Half-done work is made below `work/work`, and nothing is left there when nobody works, but a whiteout for others to be links to. */
+async function leftoversIn(work: string, prefix: OverlayPrefix): Promise<(Problem & { file: Buffer })[]> {
   const directory = path.join(work, 'work');
-  const names = await readdir(directory, { encoding: 'buffer' }).catch(() => []);
-  return names.map((name) => ({
-    path: `work/work/${name.toString('latin1')}`,
-    what: 'left by a server that was killed',
-    file: Buffer.concat([Buffer.from(`${directory}/`), name]),
-  }));
+  const entries = existsSync(directory) ? await scanDirectory(directory, { depth: 1 }) : [];
+  return entries
+    .filter(({ depth, mode, rdevMajor, rdevMinor, xattrs }) => {
+      const isDevice = (mode & 0o170000) === 0o020000 && rdevMajor === 0 && rdevMinor === 0;
+      return depth > 0 && !isDevice && !xattrs.some(({ name }) => name === `${prefix}whiteout`);
+    })
+    .map(({ name }) => ({
+      path: `work/work/${name}`,
+      what: 'left by a server that was killed',
+      file: Buffer.concat([Buffer.from(`${directory}/`), bytesToBuffer(name)]),
+    }));
 }
 
 /** Names first, then attributes; and what the names stood in gets its times back. */

@@ -1,4 +1,5 @@
 /** What `cp` copies: a part of a container's tree, a part of the host's, or a tar. Each gives the same items, parents first. */
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, realpath, unlink } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,6 +7,7 @@ import type { Readable } from 'node:stream';
 import type { ByteString } from '../bytes.js';
 import { bufferToBytes, displayBytes } from '../bytes.js';
 import { fromSystemError, LaminaError } from '../errors.js';
+import { detectCompression, inflateStream } from '../layer/compression.js';
 import type { NodeType } from '../layer/tree.js';
 import { joinPath } from '../merge/view.js';
 import type { ImageView, Located } from '../merge/view.js';
@@ -104,12 +106,24 @@ export async function fromDisk(given: string, follow: boolean): Promise<DiskSour
   };
 }
 
-/** A tar that comes as a stream, kept in a file without a name while it is read. The caller closes the fd. */
-export async function spoolTar(
-  stream: Readable,
-  directory: string,
-): Promise<ByteSource & { close(): Promise<void> }> {
-  const file = path.join(directory, `${process.pid}-${Date.now()}.tar`);
+/** A tar that comes as a stream, plain or compressed, kept in a file without a name while it is read. Must be closed. */
+export async function spoolTar(stream: Readable, directory: string): Promise<SpooledTar> {
+  const stored = await spool(stream, directory);
+  const compression = detectCompression(stored);
+  if (compression === 'none') return stored;
+  try {
+    return await spool(await inflateStream(compression, stored, () => {}), directory);
+  } finally {
+    await stored.close();
+  }
+}
+
+export type SpooledTar = ByteSource & { close(): Promise<void> };
+
+const TAR_NAME = 'the tar on standard input';
+
+async function spool(stream: Readable, directory: string): Promise<SpooledTar> {
+  const file = path.join(directory, `${process.pid}-${randomBytes(8).toString('hex')}`);
   const handle = await open(file, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
     await unlink(file);
@@ -118,16 +132,13 @@ export async function spoolTar(
       for (let done = 0; done < chunk.length;) done += (await handle.write(chunk, done)).bytesWritten;
       sizeBytes += chunk.length;
     }
-    return {
-      fd: handle.fd,
-      offset: 0,
-      sizeBytes,
-      name: 'the tar on standard input',
-      close: () => handle.close(),
-    };
+    return { fd: handle.fd, offset: 0, sizeBytes, name: TAR_NAME, close: () => handle.close() };
   } catch (error) {
     await handle.close();
-    throw fromSystemError(error, 'cannot read', 'the tar on standard input');
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code.startsWith('Z_'))
+      throw new LaminaError('EBADTAR', `${TAR_NAME}: its compression is damaged`, { cause: error });
+    throw fromSystemError(error, 'cannot read', TAR_NAME);
   }
 }
 

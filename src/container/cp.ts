@@ -196,7 +196,7 @@ async function copy(
     }
     return { sizeBytes, skippedSockets, ...(await applier.finish('cannot copy to')) };
   } catch (error) {
-    applier.abort();
+    await applier.abort();
     throw error;
   }
 }

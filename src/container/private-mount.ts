@@ -25,6 +25,7 @@ export async function withMount<T>(
   const entries = await new MountTable().list();
   const own = entries.find(({ record: mount, state }) => mount.container === record.id && state === 'live');
   if (own !== undefined) return work(own.record.mountpoint);
+  (await store.holdSoon(record))?.release();
   const image = await openBase(record);
   let mountpoint: string | undefined;
   try {
@@ -49,7 +50,11 @@ export async function withMount<T>(
   try {
     return await work(mountpoint);
   } finally {
-    await umount(mountpoint);
+    await umount(mountpoint).catch(async (error: unknown) => {
+      // Somebody looks at every mount there is (updatedb, find /): ours goes all the same.
+      if (!(error instanceof LaminaError) || error.code !== 'EBUSY') throw error;
+      await umount(mountpoint, { lazy: true });
+    });
     await rmdir(mountpoint);
   }
 }

@@ -64,6 +64,6 @@ function damaged(file: string, what: string, cause?: unknown): LaminaError {
   return new LaminaError('EIO', `${file} is damaged: ${what}`, {
     path: file,
     cause,
-    hint: 'Remove the container, or put the file back from a backup.',
+    hint: 'Put the file back from a backup, or remove the container by its whole ID with: lamina rm -f.',
   });
 }

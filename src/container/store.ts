@@ -8,6 +8,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, writeFileSync } 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
+import { MountTable } from '../mount/table.js';
 import { defaultRoot } from '../store/cache.js';
 import { takeLock, tryLockDirectory } from './flock.js';
 import { checkName, randomName } from './names.js';
@@ -20,7 +21,19 @@ const RECORD = 'container.json';
 const TEMPORARY = '.tmp-';
 const LOCK = '.lock';
 
+/** How long a server may take to end after its mount. */
+const ENDING_MS = 5_000;
+const RETRY_MS = 50;
+
 export type NewContainer = Omit<ContainerRecord, 'version' | 'id' | 'name' | 'createdAt'>;
+
+/** The directory of a container whose record cannot be read. */
+export interface DamagedRecord extends ContainerPlace {
+  error: LaminaError;
+}
+
+/** What finding and removing a container's directory takes. */
+export type ContainerPlace = Pick<ContainerRecord, 'id' | 'name'>;
 
 export class ContainerStore {
   readonly directory: string;
@@ -29,11 +42,11 @@ export class ContainerStore {
     this.directory = path.join(root, 'containers');
   }
 
-  upperOf({ id }: ContainerRecord): string {
+  upperOf({ id }: ContainerPlace): string {
     return path.join(this.directory, id, UPPER);
   }
 
-  workOf({ id }: ContainerRecord): string {
+  workOf({ id }: ContainerPlace): string {
     return path.join(this.directory, id, WORK);
   }
 
@@ -75,41 +88,60 @@ export class ContainerStore {
     });
   }
 
-  /** All containers, newest first. Raises EIO where one cannot be read. */
+  /** All containers whose records can be read, newest first. */
   async list(): Promise<ContainerRecord[]> {
+    return (await this.#readAll()).records;
+  }
+
+  /** What is wrong with the records that cannot be read: one of them must not keep the others from being used. */
+  async damaged(): Promise<DamagedRecord[]> {
+    return (await this.#readAll()).damaged;
+  }
+
+  async #readAll(): Promise<{ records: ContainerRecord[]; damaged: DamagedRecord[] }> {
     const names = await readdir(this.directory).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return [];
       throw fromSystemError(error, 'cannot read', this.directory);
     });
     const records: ContainerRecord[] = [];
+    const damaged: DamagedRecord[] = [];
     for (const name of names) {
-      const record = /^[0-9a-f]{64}$/.test(name) ? await this.#read(name) : undefined;
-      if (record !== undefined) records.push(record);
+      if (!/^[0-9a-f]{64}$/.test(name)) continue;
+      try {
+        const record = await this.#read(name);
+        if (record !== undefined) records.push(record);
+      } catch (error) {
+        if (!(error instanceof LaminaError) || error.code !== 'EIO') throw error;
+        damaged.push({ id: name, name, error });
+      }
     }
-    return records.sort((a, b) =>
+    records.sort((a, b) =>
       a.createdAt === b.createdAt ? (a.id < b.id ? -1 : 1) : a.createdAt > b.createdAt ? -1 : 1,
     );
+    return { records, damaged };
   }
 
   /** By its name, its ID, or as much of the ID as is unambiguous. Raises ENOCONTAINER. */
   async get(reference: string): Promise<ContainerRecord> {
     const found = await this.find(reference);
     if (found !== undefined) return found;
-    throw new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+    throw noSuch(reference);
   }
 
-  /** As `get`; undefined when there is none. Raises ENOCONTAINER when several IDs begin so. */
+  /** As `get`; undefined when there is none. Raises ENOCONTAINER when several IDs begin so, EIO when its record is damaged. */
   async find(reference: string): Promise<ContainerRecord | undefined> {
-    const records = await this.list();
+    const { records, damaged } = await this.#readAll();
     const name = reference.replace(/^\//, '');
     const exact = records.find((record) => record.id === reference) ?? records.find((r) => r.name === name);
     if (exact !== undefined || !/^[0-9a-f]+$/.test(reference)) return exact;
-    const beginning = records.filter(({ id }) => id.startsWith(reference));
+    const beginning = [...records, ...damaged].filter(({ id }) => id.startsWith(reference));
     if (beginning.length > 1)
       throw new LaminaError('ENOCONTAINER', `multiple IDs found with provided prefix: ${reference}`, {
         hint: 'Give more of the ID.',
       });
-    return beginning[0];
+    const [found] = beginning;
+    if (found !== undefined && 'error' in found) throw found.error;
+    return found;
   }
 
   /** Raises ENOCONTAINER, ENAME, EUSAGE. */
@@ -137,37 +169,50 @@ export class ContainerStore {
   }
 
   /** Raises EINUSE when it is mounted. */
-  async remove(record: ContainerRecord): Promise<void> {
-    const gone = await this.#locked(async () => {
-      // Held until the directory has lost its name, so that nobody mounts it in between.
-      const held = await this.tryHold(record);
-      if (held === undefined)
-        throw new LaminaError(
-          'EINUSE',
-          `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
-        );
-      const temporary = this.#temporary();
-      try {
-        await rename(path.join(this.directory, record.id), temporary);
-        syncDirectory(this.directory);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-          throw new LaminaError('ENOCONTAINER', `No such container: ${record.name}`);
-        throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
-      } finally {
-        held.release();
-      }
-      return temporary;
+  async remove(record: ContainerPlace): Promise<void> {
+    // Held until all is gone, so that nobody mounts it in between.
+    const held = await this.holdSoon(record).catch((error: unknown) => {
+      if (error instanceof LaminaError && error.code === 'ENOENT') throw noSuch(record.name);
+      throw error;
     });
-    await rm(gone, { recursive: true, force: true });
+    if (held === undefined)
+      throw new LaminaError(
+        'EINUSE',
+        `cannot remove container "/${record.name}": container is mounted: unmount it before removing or force remove`,
+      );
+    try {
+      const gone = await this.#locked(async () => {
+        const temporary = this.#temporary();
+        try {
+          await rename(path.join(this.directory, record.id), temporary);
+          syncDirectory(this.directory);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw noSuch(record.name);
+          throw fromSystemError(error, 'cannot remove', path.join(this.directory, record.id));
+        }
+        return temporary;
+      });
+      await rm(gone, { recursive: true, force: true });
+    } finally {
+      held.release();
+    }
   }
 
   /** Keeps a container from being mounted; undefined when it is. The server of a mount holds the same lock. */
-  async tryHold(record: ContainerRecord): Promise<{ release(): void } | undefined> {
+  async tryHold(record: ContainerPlace): Promise<{ release(): void } | undefined> {
     return tryLockDirectory(this.workOf(record));
   }
 
-  async isMounted(record: ContainerRecord): Promise<boolean> {
+  /** As `tryHold`, but waits for a server that has nothing mounted any more and is about to end. */
+  async holdSoon(record: ContainerPlace): Promise<{ release(): void } | undefined> {
+    for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
+      const held = await this.tryHold(record);
+      if (held !== undefined || waitedMs >= ENDING_MS || (await isShown(record))) return held;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  async isMounted(record: ContainerPlace): Promise<boolean> {
     const held = await this.tryHold(record);
     held?.release();
     return held === undefined;
@@ -221,6 +266,16 @@ export class ContainerStore {
         await rm(path.join(this.directory, name), { recursive: true, force: true });
     }
   }
+}
+
+function noSuch(reference: string): LaminaError {
+  return new LaminaError('ENOCONTAINER', `No such container: ${reference}`);
+}
+
+/** Whether a mount of it can be seen. */
+async function isShown({ id }: ContainerPlace): Promise<boolean> {
+  const mounts = await new MountTable().list();
+  return mounts.some(({ record, state }) => record.container === id && state === 'live');
 }
 
 function freeName(existing: readonly ContainerRecord[]): string {

@@ -60,7 +60,8 @@ export class UpperFiles {
     if (known !== undefined) return known;
     const fd = this.#openAnew(node.path);
     const { ino, size } = fstatSync(fd, { bigint: true });
-    if (ino !== node.disk.ino || size !== BigInt(node.sizeBytes)) {
+    // One that has grown is read as far as it was long.
+    if (ino !== node.disk.ino || size < BigInt(node.sizeBytes)) {
       closeSync(fd);
       throw changed(node.path);
     }

@@ -331,7 +331,8 @@ class ScriptGenerator extends Chooser {
       return `link ${target} ${path}`;
     }
     if (isNew) this.tree.kinds.set(path, 'other');
-    if (choice < 0.85) return `symlink ${this.pick(['a', '../b', 'a/b', '/nowhere'])} ${path}`;
+    // None leads out of the subtree of its process.
+    if (choice < 0.85) return `symlink ${this.pick(['a', './b', 'a/b', '/nowhere'])} ${path}`;
     return `mknod ${path} ${this.pick(['fifo 644', 'socket 600', 'char 666 1:3', 'block 600 7:200'])}`;
   }
 

@@ -1,15 +1,23 @@
 /** The container commands through the built program: docker's words, what two processes do at once, and what a killed one leaves. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { kernelContainer } from '../helpers/container.js';
-import type { KernelContainer } from '../helpers/container.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { MAIN } from '../helpers/fs-image.js';
 import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch } from '../helpers/overlay.js';
 import { needs, requirement } from '../helpers/require.js';
-import { dir, file, ociLayout, symlink } from '../helpers/stack.js';
+import { dir, dockerArchive, file, ociLayout, symlink } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 const STACK: Stack = [
@@ -18,7 +26,7 @@ const STACK: Stack = [
 ];
 
 const built = requirement('the built command (npm run build)', isLaminaBuilt('native'));
-const capable = built && needs('root', 'kernel overlayfs', 'command python3');
+const capable = built && needs('root', '/dev/fuse');
 
 describe.skipIf(!capable)('containers', () => {
   let scratch: Scratch;
@@ -27,6 +35,8 @@ describe.skipIf(!capable)('containers', () => {
   let image: string;
   beforeAll(() => {
     scratch = new Scratch('containers');
+    // A table of mounts of its own, so that no other test's are in it.
+    process.env['LAMINA_RUN'] = scratch.directory('run');
     layout = join(scratch.directory('image'), 'layout');
     ociLayout(STACK, layout);
     image = `oci:${layout}`;
@@ -129,6 +139,31 @@ describe.skipIf(!capable)('containers', () => {
     expect(stored()).toEqual([made[0]!.stdout.trim()]);
   });
 
+  test('killed at any moment, creating and removing leave whole containers or none', async () => {
+    const children = Array.from({ length: 12 }, (_, index) => {
+      const args = ['create', '--name', `killed${index}`, image];
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        env: { ...process.env, LAMINA_ROOT: root },
+        stdio: 'ignore',
+      });
+      setTimeout(() => child.kill('SIGKILL'), 150 + index * 60);
+      return new Promise((resolve) => child.on('exit', resolve));
+    });
+    await Promise.all(children);
+    await ok('create', '--name', 'whole', image);
+    const ids = (await ok('ps', '-aq', '--no-trunc')).split('\n').filter(Boolean);
+    expect(stored().sort()).toEqual(ids.sort());
+    for (const id of ids) expect(await ok('diff', id)).toBe('');
+    const child = spawn(process.execPath, [MAIN, 'rm', ...ids], {
+      env: { ...process.env, LAMINA_ROOT: root },
+      stdio: 'ignore',
+    });
+    setTimeout(() => child.kill('SIGKILL'), 300);
+    await new Promise((resolve) => child.on('exit', resolve));
+    await ok('create', '--name', 'after', image);
+    expect(stored().sort()).toEqual((await ok('ps', '-aq', '--no-trunc')).split('\n').filter(Boolean).sort());
+  });
+
   test('the image is found again, or it is said that it has gone or changed', async () => {
     const own = scratch.directory('moving');
     const [place, away] = [join(own, 'layout'), join(own, 'away')];
@@ -158,173 +193,146 @@ describe.skipIf(!capable)('containers', () => {
     expect(existsSync(join(own, 'x'))).toBe(false);
   });
 
-  describe('commit', () => {
-    let container: KernelContainer;
-    const inContainer = (...args: string[]): Promise<string> => laminaOk(args, container.root);
-    beforeAll(async () => {
-      container = await kernelContainer(scratch, STACK);
-      const { merged } = container;
-      rmSync(join(merged, 'etc/gone'));
-      writeFileSync(join(merged, 'etc/new'), 'new\n');
-      execFileSync('chmod', ['4711', join(merged, 'usr/tool')]);
-      execFileSync('setfattr', ['-n', 'user.key', '-v', '0x00ff0a', join(merged, 'etc/new')]);
+  describe('mounted', () => {
+    let dirs: string[];
+    beforeEach(() => {
+      dirs = [scratch.directory('mnt'), scratch.directory('mnt')];
+      return async () => {
+        for (const directory of (await ok('mounts', '-q')).split('\n').filter(Boolean))
+          await ok('umount', directory);
+      };
     });
-    afterAll(() => container.unmount());
 
-    const blob = (path: string, digest: string): string =>
-      readFileSync(join(path, 'blobs', digest.replace(':', '/')), 'utf8');
-    interface Json {
-      [key: string]: any; // eslint-disable-line @typescript-eslint/no-explicit-any
-    }
-    const read = (path: string): { manifest: Json; config: Json } => {
-      const index = JSON.parse(readFileSync(join(path, 'index.json'), 'utf8')) as Json;
-      const manifest = JSON.parse(blob(path, index['manifests'].at(-1).digest)) as Json;
-      return { manifest, config: JSON.parse(blob(path, manifest['config'].digest)) as Json };
-    };
-
-    test('adds one layer to the image and says who did it', async () => {
-      const target = join(container.base, 'out');
-      const id = await inContainer(
-        'commit',
-        '-a',
-        'Ann <a@b>',
-        '-m',
-        'why',
-        '-c',
-        'CMD ["/x"]',
-        '-c',
-        'ENV A=b',
-        container.name,
-        `oci:${target}:new`,
-      );
-      const base = read(container.layout);
-      const { manifest, config } = read(target);
-      expect(id).toBe(`${manifest['config'].digest}\n`);
-      expect(manifest['layers'].slice(0, 2)).toEqual(base.manifest['layers']);
-      expect(manifest['layers']).toHaveLength(3);
-      expect(config).toMatchObject({
-        author: 'Ann <a@b>',
-        architecture: 'amd64',
-        config: { Cmd: ['/x'], Env: ['A=b'] },
-        history: [{ created_by: '/x', author: 'Ann <a@b>', comment: 'why' }],
+    test('keeps what is written, and is not mounted twice', async () => {
+      const [one, two] = dirs as [string, string];
+      await ok('create', '--name', 'web', image);
+      await ok('mount', 'web', one);
+      writeFileSync(join(one, 'etc/new'), 'new');
+      for (const args of [
+        ['mount', 'web', two],
+        ['rm', 'web'],
+        ['container', 'check', 'web'],
+      ]) {
+        const { exitCode, stderr } = await run(...args);
+        expect([args[0], exitCode, stderr]).toEqual([
+          args[0],
+          1,
+          expect.stringMatching(/is mounted.*\[EINUSE\]/),
+        ]);
+      }
+      expect(JSON.parse(await ok('ps', '--format', 'json'))).toMatchObject({
+        Names: 'web',
+        State: 'mounted',
+        Mounts: one,
+        Status: expect.stringMatching(/^Mounted /),
       });
-      const names = execFileSync(
-        'tar',
-        ['-tf', join(target, 'blobs', manifest['layers'][2].digest.replace(':', '/'))],
-        {
-          encoding: 'utf8',
-        },
-      );
-      expect(names.split('\n').filter((name) => name !== './')).toEqual([
-        'etc/',
-        'etc/.wh.gone',
-        'etc/new',
-        'usr/',
-        'usr/tool',
-        '',
-      ]);
+      // Read while it is mounted.
+      expect(await ok('diff', 'web')).toBe('C /etc\nA /etc/new\n');
+      await ok('rename', 'web', 'other');
+      await ok('umount', one);
+      await ok('mount', '-o', 'ro', 'other', two);
+      expect(readFileSync(join(two, 'etc/new'), 'utf8')).toBe('new');
+      expect(() => writeFileSync(join(two, 'etc/new'), '')).toThrow('EROFS');
+      expect((await run('cp', join(two, 'etc/new'), 'other:/etc/x')).stderr).toContain('[EROFS]');
+      expect(await ok('rm', '-f', 'other')).toBe('other\n');
+      expect(readdirSync(two)).toEqual([]);
+      expect(stored()).toEqual([]);
     });
 
-    test('makes the same layer each time, and the same image with SOURCE_DATE_EPOCH', async () => {
-      const [one, two] = [join(container.base, 'one'), join(container.base, 'two')];
-      process.env['SOURCE_DATE_EPOCH'] = '1600000000';
+    test('an image writable makes a container, unless it cannot be mounted', async () => {
+      const [one] = dirs as [string];
+      const id = (await ok('mount', '--rw', '--name', 'made', image, one)).trim();
+      expect(stored()).toEqual([id]);
+      rmSync(join(one, 'etc'), { recursive: true });
+      expect(await ok('diff', 'made')).toBe('D /etc\n');
+      expect((await run('mount', '--rw', image, join(one, 'none'))).stderr).toContain('[ENOENT]');
+      expect((await run('mount', '--rw', '-o', 'ro', image, one)).exitCode).toBe(125);
+      expect((await run('mount', '--name', 'x1', 'made', one)).exitCode).toBe(125);
+      expect(stored()).toEqual([id]);
+    });
+
+    test('a file that is called as the beginning of an ID is the image', async () => {
+      const [one] = dirs as [string];
+      const id = (await ok('create', image)).trim();
+      const files = scratch.directory('files');
+      dockerArchive(STACK, join(files, id.slice(0, 4)));
+      const mount = (name: string): void =>
+        void execFileSync(process.execPath, [MAIN, 'mount', name, one], {
+          cwd: files,
+          env: { ...process.env, LAMINA_ROOT: root },
+        });
+      mount(id.slice(0, 4));
+      expect(() => writeFileSync(join(one, 'x'), '')).toThrow('EROFS');
+      await ok('umount', one);
+      mount(id.slice(0, 6));
+      writeFileSync(join(one, 'x'), '');
+    });
+
+    test('commit notices what changes meanwhile', async () => {
+      const [one] = dirs as [string];
+      await ok('mount', '--rw', '--name', 'busy', image, one);
+      execFileSync('dd', ['if=/dev/zero', `of=${join(one, 'large')}`, 'bs=1M', 'count=64', 'status=none']);
+      const writer = spawn('bash', ['-c', 'while true; do echo x >> "$1"; done', 'bash', join(one, 'log')]);
       try {
-        const first = await inContainer('commit', container.name, `oci:${one}`);
-        expect(await inContainer('commit', container.name, `oci:${two}`)).toBe(first);
+        while (!existsSync(join(one, 'log'))) await new Promise((resolve) => setTimeout(resolve, 10));
+        const target = join(scratch.directory('target'), 'out');
+        const { exitCode, stderr } = await run('commit', 'busy', `oci:${target}`);
+        expect([exitCode, stderr]).toEqual([
+          1,
+          expect.stringMatching(/\/log changed while it was read \[EBUSY\]/),
+        ]);
+        expect(existsSync(target)).toBe(false);
+        await ok('commit', '--no-pause', 'busy', `oci:${target}`);
       } finally {
-        delete process.env['SOURCE_DATE_EPOCH'];
+        writer.kill('SIGKILL');
+        await new Promise((resolve) => writer.on('exit', resolve));
       }
-      const { config, manifest } = read(one);
-      expect(config['created']).toBe('2020-09-13T12:26:40.000Z');
-      const list = execFileSync('tar', [
-        '--full-time',
-        '--utc',
-        '-tvf',
-        join(one, 'blobs', manifest['layers'][2].digest.replace(':', '/')),
-      ]);
-      expect(list.toString()).toMatch(/2020-09-13 12:26:40 etc\/new/);
-      expect(list.toString()).not.toContain('2026');
     });
+  });
 
-    test('writes archives that other tools read', async () => {
-      const shown = await laminaOk(['fs', 'dump', `oci:${join(container.base, 'out')}:new`], container.root);
-      for (const [form, reference] of [
-        ['oci-archive', 'x'],
-        ['docker-archive', 'some/name:1'],
-      ] as const) {
-        const target = join(container.base, `${form}.tar`);
-        await inContainer('commit', container.name, `${form}:${target}:${reference}`);
-        expect(await inContainer('fs', 'dump', `${form}:${target}:${reference}`)).toBe(shown);
-        expect(
-          (await lamina(['commit', container.name, `${form}:${target}`], container.root)).stderr,
-        ).toContain('[EEXIST]');
-        if (needs('command skopeo')) {
-          const inspected = execFileSync('skopeo', [
-            'inspect',
-            `${form}:${target}${form === 'oci-archive' ? ':x' : ''}`,
-          ]);
-          expect((JSON.parse(inspected.toString()) as Json)['Layers']).toHaveLength(3);
-        }
-      }
-      const manifest = execFileSync('tar', [
-        '-xOf',
-        join(container.base, 'docker-archive.tar'),
-        'manifest.json',
-      ]);
-      expect(JSON.parse(manifest.toString())).toMatchObject([{ RepoTags: ['some/name:1'] }]);
-    });
-
-    test('adds to a layout, copies nothing that is there, and moves a tag', async () => {
-      const before = readdirSync(join(container.layout, 'blobs/sha256'));
-      await inContainer('commit', '-m', 'one', container.name, `oci:${container.layout}:t`);
-      await inContainer('commit', '-m', 'two', container.name, `oci:${container.layout}:t`);
-      const index = JSON.parse(readFileSync(join(container.layout, 'index.json'), 'utf8')) as Json;
-      expect(index['manifests']).toHaveLength(2);
-      // A layer, and twice a config and a manifest.
-      expect(readdirSync(join(container.layout, 'blobs/sha256'))).toHaveLength(before.length + 5);
-      expect(read(container.layout).config['history'].at(-1).comment).toBe('two');
-    });
-
-    test('refuses what is no layout, and leaves it as it is', async () => {
-      const target = join(container.base, 'directory');
-      mkdirSync(target);
-      writeFileSync(join(target, 'file'), '');
-      const { stderr } = await lamina(['commit', container.name, `oci:${target}`], container.root);
-      expect(stderr).toContain('[ENOTARCHIVE]');
-      expect(readdirSync(target)).toEqual(['file']);
-    });
-
-    test('killed at any moment leaves no half image', async () => {
-      // Large enough for the kill to come in the middle.
-      const large = join(container.merged, 'large');
-      execFileSync('dd', ['if=/dev/urandom', `of=${large}`, 'bs=1M', 'count=96', 'status=none']);
-      const places = join(container.base, 'killed');
-      mkdirSync(places);
-      let killed = 0;
-      const [layout, archive] = [join(places, 'layout'), join(places, 'archive')];
-      for (let afterMs = 60; afterMs < 900; afterMs += 60) {
-        for (const target of [`oci:${layout}`, `oci-archive:${archive}`]) {
-          const child = spawn(process.execPath, [MAIN, 'commit', container.name, target], {
-            env: { ...process.env, LAMINA_ROOT: container.root },
-            stdio: 'ignore',
-          });
-          setTimeout(() => child.kill('SIGKILL'), afterMs);
-          const signal = await new Promise((resolve) => child.on('exit', (_, by) => resolve(by)));
-          if (signal !== null) killed++;
-        }
-        for (const place of [layout, archive]) {
-          if (!existsSync(place)) continue;
-          await laminaOk(['fs', 'ls', '--verify', place], container.root);
-          rmSync(place, { recursive: true });
-        }
-      }
-      expect(killed).toBeGreaterThan(4);
-      // The next commit to the same place clears away what is left.
-      rmSync(large);
-      for (const target of [`oci:${layout}`, `oci-archive:${archive}`])
-        await inContainer('commit', container.name, target);
-      expect(readdirSync(places).sort()).toEqual(['archive', 'layout']);
-      expect(readdirSync(join(container.root, 'tmp'))).toEqual([]);
-    }, 120_000);
+  test('without root: attributes for everybody, owners beside', async () => {
+    if (!needs('command fusermount3', 'command setpriv', '/dev/fuse')) return;
+    if (!requirement('/dev/fuse open to every user', (statSync('/dev/fuse').mode & 0o006) === 0o006)) return;
+    const home = scratch.directory('user');
+    chmodSync(scratch.path, 0o755);
+    const owned = STACK.map((layer) => layer.map((entry) => ({ ...entry, uid: 65534, gid: 65534 })));
+    ociLayout([...owned, [file('theirs', 'x')]], join(home, 'image'));
+    mkdirSync(join(home, 'mnt'));
+    execFileSync('chown', ['-R', '65534:65534', home]);
+    const env = {
+      ...process.env,
+      HOME: home,
+      LAMINA_ROOT: join(home, 'root'),
+      LAMINA_RUN: join(home, 'run'),
+    };
+    const as = (...command: string[]): string =>
+      execFileSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', ...command], {
+        encoding: 'utf8',
+        env,
+      });
+    const by = (...args: string[]): string => as(process.execPath, MAIN, ...args);
+    by('mount', '--rw', '--name', 'web', `oci:${home}/image`, join(home, 'mnt'));
+    const script =
+      'cd "$1"; rm etc/gone; mv usr usr2; chmod 4711 usr2/tool; mkfifo etc/fifo; ! rm -f theirs 2>&- || true';
+    as('bash', '-e', '-c', script, 'bash', join(home, 'mnt'));
+    expect(by('diff', 'web').trim().split('\n')).toEqual([
+      'C /etc',
+      'A /etc/fifo',
+      'D /etc/gone',
+      'D /theirs',
+      'D /usr',
+      'A /usr2',
+      'A /usr2/tool',
+    ]);
+    by('commit', 'web', `oci:${home}/out:x`);
+    expect(
+      by('fs', 'stat', '-c', '%n %U:%G %a %F %s', `oci:${home}/out:x`, '/usr2/tool', '/etc/fifo'),
+    ).toMatch(/^\/usr2\/tool .*4711 regular file 5000\n\/etc\/fifo .*fifo 0\n$/);
+    by('umount', join(home, 'mnt'));
+    writeFileSync(join(home, 'f'), 'x');
+    by('cp', join(home, 'f'), 'web:/etc');
+    expect(by('cp', 'web:/etc', '-')).toContain('etc/f');
+    expect(by('container', 'check', 'web')).toBe('');
+    by('rm', 'web');
   });
 });

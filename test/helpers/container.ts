@@ -28,6 +28,8 @@ export interface KernelContainer {
   merged: string;
   /** A place for the test's own files on the same filesystem. */
   base: string;
+  /** Mounts it by the kernel again. */
+  mount(): Promise<void>;
   unmount(): Promise<void>;
 }
 
@@ -56,7 +58,9 @@ export async function kernelContainer(
     'redirect_dir=on,metacopy=on,index=off',
     `lowerdir=${lower},upperdir=${upper},workdir=${join(container, 'work')}`,
   ];
-  await run('mount', ['-t', 'overlay', '-o', options.join(','), 'overlay', merged]);
+  const mount = async (): Promise<void> =>
+    void (await run('mount', ['-t', 'overlay', '-o', options.join(','), 'overlay', merged]));
+  await mount();
   return {
     id,
     name,
@@ -66,6 +70,7 @@ export async function kernelContainer(
     upper,
     merged,
     base,
+    mount,
     unmount: async () => void (await run('umount', [merged])),
   };
 }

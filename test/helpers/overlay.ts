@@ -2,7 +2,7 @@
  * Kernel overlayfs as the reference for what a union shows (Documentation/filesystems/overlayfs.rst), and scratch space that
  * it accepts as a lower: one filesystem that keeps user.*, trusted.* and security.* attributes and any time.
  */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -36,8 +36,13 @@ export class Scratch {
     return path;
   }
 
+  /** Also when something in it is in use for a moment longer, or for ever after a test that failed. */
   close(): void {
-    execFileSync('umount', [this.path]);
+    for (let tries = 0; tries < 20; tries++) {
+      if (spawnSync('umount', [this.path], { stdio: 'ignore' }).status === 0) return rmdirSync(this.path);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    }
+    execFileSync('umount', ['-l', this.path]);
     rmdirSync(this.path);
   }
 }

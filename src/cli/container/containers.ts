@@ -1,6 +1,5 @@
 /** What every container command does first. Modules are loaded when a command runs, not when it is listed. */
-import type { ContainerRecord } from '../../container/record.js';
-import type { ContainerStore } from '../../container/store.js';
+import type { ContainerPlace, ContainerStore } from '../../container/store.js';
 import { LaminaError } from '../../errors.js';
 
 export async function openStore(): Promise<ContainerStore> {
@@ -30,7 +29,7 @@ export async function forEach(
 }
 
 /** Directories on which a container is mounted, as this user's table of mounts knows them. */
-export async function mountpointsOf({ id }: ContainerRecord): Promise<string[]> {
+export async function mountpointsOf({ id }: ContainerPlace): Promise<string[]> {
   const { MountTable } = await import('../../mount/table.js');
   const entries = await new MountTable().list();
   return entries

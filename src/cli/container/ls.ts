@@ -58,6 +58,7 @@ async function list(flags: Flags): Promise<string> {
   const filters = parseFilters(flags.filter);
   const last = flags.latest === true ? 1 : flags.last === undefined ? -1 : parseCount(flags.last);
   const records = await store.list();
+  for (const { error } of await store.damaged()) process.stderr.write(`lamina: warning: ${error.message}\n`);
   const listed: Listed[] = [];
   for (const record of records) {
     const mount = mounts.find((entry) => entry.record.container === record.id && entry.state !== 'failed');

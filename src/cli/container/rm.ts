@@ -1,5 +1,6 @@
 /** `lamina rm`, `lamina container rm` */
 import type { Command } from 'commander';
+import { LaminaError } from '../../errors.js';
 import { forEach, mountpointsOf, openStore } from './containers.js';
 
 export function register(parent: Command): void {
@@ -13,12 +14,18 @@ export function register(parent: Command): void {
       const { sweepPrivateMounts } = await import('../../container/private-mount.js');
       await sweepPrivateMounts();
       await forEach(names, async (name) => {
-        const record = await (flags.force === true ? store.find(name) : store.get(name));
+        const damaged =
+          flags.force === true ? (await store.damaged()).find(({ id }) => id === name) : undefined;
+        const record = damaged ?? (await (flags.force === true ? store.find(name) : store.get(name)));
         // As docker: what is not there need not be removed by force.
         if (record === undefined) return;
         if (flags.force === true) {
           const { umount } = await import('../../mount/umount.js');
-          for (const mountpoint of await mountpointsOf(record)) await umount(mountpoint, { force: true });
+          for (const mountpoint of await mountpointsOf(record))
+            await umount(mountpoint, { force: true }).catch((error: unknown) => {
+              // Unmounted meanwhile, and its server about to end.
+              if (!(error instanceof LaminaError) || error.code !== 'ENOTMOUNTED') throw error;
+            });
         }
         await store.remove(record);
         process.stdout.write(`${name}\n`);

@@ -106,17 +106,20 @@ describe.skipIf(!requirement('the native server', isLaminaBuilt('native')))('the
     expect(directory()).toEqual([]);
   });
 
-  test('says which record is damaged', async () => {
+  test('says which record is damaged, and goes on with the others', async () => {
     const { id } = await store.create(CONTAINER, 'xx');
+    const other = await store.create(CONTAINER, 'other');
     const file = join(store.directory, id, 'container.json');
     const whole = readFileSync(file, 'utf8');
+    const damaged = { code: 'EIO', message: expect.stringContaining(file) };
     for (const text of ['', '{', 'null', '[]', '{}', whole.replace('"id"', '"ID"')]) {
       writeFileSync(file, text);
-      await expect(store.list()).rejects.toMatchObject({
-        code: 'EIO',
-        message: expect.stringContaining(file),
-      });
+      expect(await store.list()).toEqual([other]);
+      expect(await store.damaged()).toMatchObject([{ id, error: damaged }]);
+      await expect(store.get(id.slice(0, 20))).rejects.toMatchObject(damaged);
     }
+    await store.remove((await store.damaged())[0]!);
+    expect(directory()).toEqual([other.id]);
     expect(() => parseRecord(whole.replace('"version": 1', '"version": 2'), file)).toThrow('newer');
   });
 });

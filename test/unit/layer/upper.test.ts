@@ -257,3 +257,31 @@ test('a merged directory keeps its number, so that `..` leads back to it from be
     expect(tree.entries(moved).map(({ name }) => name)).toEqual(['f', 'other']);
   });
 });
+
+test('what is not changed is not asked for', async () => {
+  const many = Array.from({ length: 3000 }, (_, index) => file(`big/${index % 100}/${index}`, ''));
+  const tars = [layerTar([...IMAGE, ...many])];
+  await withSources(tars, process.env['TMPDIR'] ?? '/tmp', async (sources) => {
+    const lower = new TocReader(await encodeToc(mergeLayers(indexSources(sources, tars))), 'lower');
+    let asked = 0;
+    const counting = new Proxy(lower, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          asked++;
+          return Reflect.apply(value, target, args);
+        };
+      },
+    });
+    const root = upper([
+      ['big', DIR],
+      ['big/7', DIR],
+      ['big/7/107', FILE, { sizeBytes: 1 }],
+      ['big/7/new', FILE],
+    ]);
+    const entries = layerEntries(new OverlaidTree(counting, root), counting);
+    expect(entries.map(({ path }) => path)).toEqual(['big', 'big/7', 'big/7/107', 'big/7/new']);
+    expect(asked).toBeLessThan(50);
+  });
+});

@@ -1,0 +1,90 @@
+// OPEN and RELEASE, where the kernel reads and writes the upper's files itself (passthrough; kernel:
+// fs/fuse/iomode.c, passthrough.c). All opens of a file at one time must be of one kind and carry one backing
+// file: a file that is open through the kernel's cache, because it was opened when its data was still a lower
+// file's, goes on so until its last user closes it. Once it was closed it is never cached again, so no cached
+// page can be older than the file.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "overlay/union.h"
+
+namespace lamina::overlay {
+
+int Union::open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller&, fuse::Reply& reply) {
+  if (backing_device_ < 0) return ENOSYS;
+  const bool writes = (in.flags & O_ACCMODE) != O_RDONLY;
+  // O_TRUNC was done before, by SETATTR.
+  if (writes) {
+    if (const int error = copy_up(node, Copy::kData); error != 0) return error;
+  }
+  NodeRecord* record = table_.find(node);
+  const fuse::OpenOut out = open_file(record, node, writes);
+  return reply.put(out) ? 0 : EIO;
+}
+
+// Counts one more open of a node, and says how the kernel is to use the file.
+fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, bool writes) {
+  fuse::OpenOut out{0, fuse::kFopenKeepCache | fuse::kFopenNoflush, 0};
+  if (record == nullptr) {
+    if (table_.is_toc(node)) table_.toc_opens(node).fetch_add(1);
+    return out;
+  }
+  const std::lock_guard guard(copy_lock(node));
+  const uint32_t opens = record->opens.fetch_add(1);
+  if (backing_device_ < 0 || !record->has(kUpper) || record->has(kMetacopy)) return out;
+  uint32_t backing = record->backing.load();
+  if (backing == 0) {
+    if (opens > 0) return out;
+    FileRef file;
+    if (data_file(node, true, file) != 0) return out;
+    struct stat status {};
+    // The kernel would not take setuid bits away.
+    if (fstat(file->get(), &status) != 0 || (status.st_mode & (S_ISUID | S_ISGID)) != 0) return out;
+    fuse::BackingMap map{file->get(), 0, 0};
+    const int id = ioctl(backing_device_, fuse::kDevIocBackingOpen, &map);
+    // Not on a filesystem that is stacked itself; there the data goes the other way.
+    if (id <= 0) return out;
+    backing = static_cast<uint32_t>(id);
+    record->backing.store(backing);
+  }
+  if (writes && !record->has(kWritten)) {
+    record->set(kWritten);
+    notify_attributes(node);
+  }
+  out.open_flags = fuse::kFopenPassthrough | fuse::kFopenNoflush;
+  out.backing_id = static_cast<int32_t>(backing);
+  return out;
+}
+
+// Makes the kernel ask for a node's attributes again.
+void Union::notify_attributes(uint64_t node) const {
+  struct {
+    fuse::OutHeader header;
+    fuse::NotifyInvalInodeOut body;
+  } message{{sizeof message, fuse::kNotifyInvalInode, 0}, {node, -1, 0}};
+  // ENOENT: the kernel is only just being told of the node.
+  [[maybe_unused]] const ssize_t written = ::write(backing_device_, &message, sizeof message);
+}
+
+void Union::release(uint64_t node) {
+  NodeRecord* record = table_.find(node);
+  if (record == nullptr) {
+    if (table_.is_toc(node) && table_.toc_opens(node).load() > 0) table_.toc_opens(node).fetch_sub(1);
+    return;
+  }
+  const std::lock_guard guard(copy_lock(node));
+  const uint32_t opens = record->opens.load();
+  // A server that was killed may have counted one twice, never too few.
+  if (opens == 0) return;
+  record->opens.store(opens - 1);
+  if (opens > 1) return;
+  record->clear(kWritten);
+  if (uint32_t backing = record->backing.exchange(0); backing != 0) {
+    ioctl(backing_device_, fuse::kDevIocBackingClose, &backing);
+  }
+}
+
+}  // namespace lamina::overlay
