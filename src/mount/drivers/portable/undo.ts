@@ -7,13 +7,8 @@ import { closeSync, existsSync, readFileSync, unlinkSync, writeFileSync } from '
 import type { ByteString } from '../../../bytes.js';
 import { openDirectory } from './descriptors.js';
 import { isErrno } from './errno.js';
+import { undoFile } from './undo-file.js';
 import type { Upper } from './upper.js';
-
-const NAME = 'undo';
-
-export function undoFile(workDirectory: string): string {
-  return `${workDirectory}/${NAME}`;
-}
 
 export class Undo {
   readonly #file: string;
