@@ -2,9 +2,13 @@
 // is refused, because a mount that leaves out what was asked for may be one that nobody wants.
 #include "stack_options.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 
 namespace lamina {
@@ -217,6 +221,12 @@ class OptionParser {
       if (!parse_number(value, serve.threads) || serve.threads < 1 || serve.threads > 256) {
         return fail("threads is not a number from 1 to 256: " + value);
       }
+    } else if (name == "stats") {
+      // Counters for whoever watches the mount (sys/stats.h).
+      serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+      if (serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+    } else if (name == "no_passthrough") {
+      serve.passthrough = false;
     } else if (name == "no_uring") {
       serve.uring = false;
     } else {

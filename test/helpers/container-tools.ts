@@ -97,7 +97,7 @@ export class ContainerTools {
     chmodSync(this.#base, 0o755);
     copyFileSync(DUMPER, join(this.#base, 'dump.py'));
     const lines = ['[storage]', 'driver = "overlay"'];
-    // Rootless takes the second word for the first, and finds a place for the third itself.
+    // rootless_storage_path is what graphroot is to others than root.
     lines.push(`graphroot = "${join(this.#base, 'root')}"`);
     lines.push(`rootless_storage_path = "${join(this.#base, 'root')}"`);
     lines.push(`runroot = "${join(this.#base, 'run')}"`);
