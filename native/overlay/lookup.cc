@@ -197,7 +197,7 @@ Union::Lower Union::lower_of(uint64_t node) {
     const std::shared_lock guard(shard.mutex);
     if (const auto known = shard.of_node.find(node); known != shard.of_node.end()) return known->second;
   }
-  const Lower lower = derive_lower(*record);
+  Lower lower = derive_lower(*record);
   remember_lower(node, lower);
   return lower;
 }

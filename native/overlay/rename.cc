@@ -66,6 +66,22 @@ int Union::make_room(const Found& found, uint64_t node) {
   return clear_whiteouts(dir->get());
 }
 
+// The rename itself. `trade_places`: a directory to where a whiteout is, which it cannot replace. `hide`: a
+// whiteout is to be left behind.
+int Union::move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
+                       bool trade_places, bool hide) {
+  if (trade_places) {
+    if (renameat2(from.get(), name, to.get(), new_name, RENAME_EXCHANGE) != 0) return errno;
+    return hide || unlinkat(from.get(), name, 0) == 0 ? 0 : errno;
+  }
+  if (renameat2(from.get(), name, to.get(), new_name, hide ? RENAME_WHITEOUT : 0) == 0) return 0;
+  if (!hide || (errno != EINVAL && errno != EPERM)) return errno;
+  // Not known to the filesystem, or not allowed to this process (before Linux 5.8): for a moment both names
+  // are there.
+  if (renameat(from.get(), name, to.get(), new_name) != 0) return errno;
+  return upper_.make_whiteout(from.get(), name);
+}
+
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
@@ -165,25 +181,8 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   // Before the object is gone: its number may be another's right after that.
   const bool goes = keep == Keep::kAttributes || (replaced_dir && target.in_upper && replaced != nullptr);
   if (goes) mark_removed(*replaced, target.status);
-  int error = 0;
-  const bool over_whiteout = target.type == 0 && target.whiteout;
-  if (S_ISDIR(source.type) && over_whiteout) {
-    // A directory cannot take a file's place but by changing places with it.
-    if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
-      error = errno;
-    } else if (!hide && unlinkat(from->get(), old_text.c_str(), 0) != 0) {
-      error = errno;
-    }
-  } else if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(),
-                       hide ? RENAME_WHITEOUT : 0) != 0) {
-    error = errno;
-    if ((error == EINVAL || error == EPERM) && hide) {
-      // Not known to the filesystem, or not allowed to this process (before Linux 5.8): for a moment both
-      // names are there.
-      error = renameat(from->get(), old_text.c_str(), to->get(), new_text.c_str()) == 0 ? 0 : errno;
-      if (error == 0) error = upper_.make_whiteout(from->get(), old_text.c_str());
-    }
-  }
+  const bool trade_places = S_ISDIR(source.type) && target.type == 0 && target.whiteout;
+  const int error = move_object(*from, old_text.c_str(), *to, new_text.c_str(), trade_places, hide);
   if (error != 0) {
     if (goes) unmark_removed(*replaced);
     if (replaced != nullptr && replaced->has(kOrphan)) rehome(*replaced, new_parent, new_name);
