@@ -70,7 +70,8 @@ function chooseScenarios({ only, read, write }) {
   );
 }
 
-const canTake = (scenario, subject) => scenario.group !== 'write' || subject.mountWritable !== undefined;
+const canTake = (scenario, subject) =>
+  subject[scenario.group === 'write' ? 'mountWritable' : 'mount'] !== undefined;
 
 function chooseSubjects(names) {
   refuseUnknown(
