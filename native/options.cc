@@ -52,6 +52,8 @@ bool parse_kernel_option(std::string_view option, fuse::MountOptions& options) {
     options.noexec = option == "noexec";
   } else if (option == "noatime") {
     options.noatime = true;
+  } else if (option == "sync" || option == "dirsync") {
+    (option == "sync" ? options.sync : options.dirsync) = true;
   } else if (option == "allow_other") {
     options.allow_other = true;
   } else if (option == "ro" || option == "rw") {
@@ -97,8 +99,8 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.uring = false;
       continue;
     }
-    if (name == "--no-passthrough") {
-      options.passthrough = false;
+    if (name == "--passthrough" || name == "--no-passthrough") {
+      options.passthrough = name == "--passthrough";
       continue;
     }
     if (name == "--userxattr") {

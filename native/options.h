@@ -2,6 +2,7 @@
 // misspelt option that is ignored would be a mount with other rights than were asked for.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,9 @@ struct ServeOptions {
   uint32_t threads = 0;  // 0: one a CPU, at least two
   uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
-  // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file.
-  bool passthrough = true;
+  // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file, which is worth
+  // it where requests are cheap: unless asked for, only with io_uring.
+  std::optional<bool> passthrough;
   bool supervisor = true;
   fuse::MountOptions mount;
 };

@@ -44,6 +44,9 @@ constexpr std::string_view kWithoutMeaning[] = {
     "splice_move",
     "splice_write",
     "kernel_cache",
+    "nonempty",
+    "auto_unmount",
+    "allow_root",
     "atime",
     "relatime",
     "norelatime",
@@ -225,6 +228,8 @@ class OptionParser {
       // Counters for whoever watches the mount (sys/stats.h).
       serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+    } else if (name == "passthrough") {
+      serve.passthrough = true;
     } else if (name == "no_passthrough") {
       serve.passthrough = false;
     } else if (name == "no_uring") {

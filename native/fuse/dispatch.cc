@@ -103,8 +103,8 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       return name && target ? filesystem.symlink(node, *name, *target, caller, reply) : malformed(request);
     }
     case kOpen:
-      return with_record<OpenIn>(
-          request, [&](const OpenIn& in) { return filesystem.open(node, in, caller, reply); });
+      return with_record<OpenIn>(request,
+                                 [&](const OpenIn& in) { return filesystem.open(node, in, caller, reply); });
     case kRelease:
       filesystem.release(node);
       return 0;

@@ -136,7 +136,7 @@ int Union::create(uint64_t parent, std::string_view name, const fuse::CreateIn& 
       out, &opened);
   if (error != 0) return error;
   NodeRecord* record = table_.find(out.nodeid);
-  const fuse::OpenOut open = open_file(record, out.nodeid, true);
+  const fuse::OpenOut open = open_file(record, out.nodeid, in.flags);
   out.attr_valid = attr_valid(record);
   return reply.put(out) && reply.put(open) ? 0 : EIO;
 }
@@ -198,7 +198,7 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   fuse::EntryOut out{
       .nodeid = record->node, .generation = record->generation, .entry_valid = kForever, .attr_valid = 0};
   if (error = attributes(record->node, out.attr); error != 0) return error;
-  return reply.put(out) && reply.put(open_file(record, record->node, true)) ? 0 : EIO;
+  return reply.put(out) && reply.put(open_file(record, record->node, in.flags)) ? 0 : EIO;
 }
 
 int Union::link_in(NodeRecord& record, int dir, const char* name) {

@@ -204,7 +204,7 @@ class Union final : public fuse::Filesystem {
                 const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
 
   // open.cc
-  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, bool writes);
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
   void notify_attributes(uint64_t node) const;
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
