@@ -64,10 +64,12 @@ export interface UpperNode {
 
 /** Of the host, not of the file: another host labels it anew. */
 const HOST_XATTRS: ReadonlySet<ByteString> = new Set(['security.selinux']);
-const OVERRIDE_STAT = 'user.containers.override_stat';
+/** Owner, mode and type of what could not be given them (containers/storage, pkg/idtools). */
+export const OVERRIDE_STAT = 'user.containers.override_stat';
 const ESCAPE = 'overlay.';
 
-const S_IFMT = 0o170000;
+/** The type in st_mode. */
+export const S_IFMT = 0o170000;
 const TYPES = new Map<number, NodeType>([
   [0o100000, 'file'],
   [0o040000, 'dir'],
@@ -155,10 +157,13 @@ export function isWhiteoutEntry(
   parent: DiskEntry | undefined,
   prefix: OverlayPrefix,
 ): boolean {
-  const type = disk.mode & S_IFMT;
-  if (type === 0o020000) return disk.rdevMajor === 0 && disk.rdevMinor === 0;
-  if (type !== 0o100000 || disk.sizeBytes !== 0 || parent === undefined) return false;
+  if (isWhiteoutDevice(disk)) return true;
+  if ((disk.mode & S_IFMT) !== 0o100000 || disk.sizeBytes !== 0 || parent === undefined) return false;
   return disk.xattrs.some(({ name }) => name === `${prefix}whiteout`) && opaqueValue(parent, prefix) === 'x';
+}
+
+export function isWhiteoutDevice({ mode, rdevMajor, rdevMinor }: DiskEntry): boolean {
+  return (mode & S_IFMT) === 0o020000 && rdevMajor === 0 && rdevMinor === 0;
 }
 
 /** `y`: opaque. `x`: may hold whiteouts that are files. */
