@@ -70,7 +70,7 @@ const ESCAPE = 'overlay.';
 
 /** The type in st_mode. */
 export const S_IFMT = 0o170000;
-const TYPES = new Map<number, NodeType>([
+const TYPE_OF_BITS = new Map<number, NodeType>([
   [0o100000, 'file'],
   [0o040000, 'dir'],
   [0o120000, 'symlink'],
@@ -79,6 +79,11 @@ const TYPES = new Map<number, NodeType>([
   [0o010000, 'fifo'],
   [0o140000, 'socket'],
 ]);
+
+/** What st_mode says that something is; undefined for what Linux does not know. */
+export function typeOfMode(mode: number): NodeType | undefined {
+  return TYPE_OF_BITS.get(mode & S_IFMT);
+}
 
 /**
  * The tree that a scan of an upper directory describes.
@@ -117,7 +122,7 @@ function nodeOf(
     } else if (name === OVERRIDE_STAT && prefix === 'user.overlay.') own.set(OVERRIDE_STAT, value);
     else if (!HOST_XATTRS.has(name)) shown.push({ name, value });
   }
-  const type = TYPES.get(disk.mode & S_IFMT);
+  const type = typeOfMode(disk.mode);
   if (type === undefined) throw badUpper(path, `it has the mode 0${disk.mode.toString(8)}`);
   const node: UpperNode = {
     type,
