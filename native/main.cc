@@ -1,5 +1,6 @@
-// lamina-fuse: serves a merged TOC as a mounted filesystem, and takes such mounts away. Started by the
-// `lamina` command, which makes the error messages that people read; this program says which step failed.
+// lamina-fuse: serves images, containers and stacks of directories as mounted filesystems. `serve` and what
+// follows it are for the `lamina` command, which makes the error messages that people read; the command line
+// of a stack (stack.h) is for people and for podman.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>

@@ -2,9 +2,11 @@
 // misspelt option that is ignored would be a mount with other rights than were asked for.
 #pragma once
 
+#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "fuse/mount.h"
@@ -30,6 +32,17 @@ struct ServeOptions {
   bool supervisor = true;
   fuse::MountOptions mount;
 };
+
+// Server threads; so many queues of requests help no machine.
+inline constexpr uint32_t kMaxThreads = 256;
+
+// A decimal number and nothing else.
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && rest == end;
+}
 
 // Parses what follows `serve`. The control descriptor is set as soon as it is known, so that a failure can be
 // reported.

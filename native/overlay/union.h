@@ -57,7 +57,6 @@ class Union final : public fuse::Filesystem {
 
   [[nodiscard]] bool writable() const { return has_upper_; }
   [[nodiscard]] bool wants_acl() const { return acl_; }
-  [[nodiscard]] uint32_t used_slots() const { return table_.used_slots(); }
 
   bool may_block(const fuse::Request& request) override;
   int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
@@ -203,12 +202,12 @@ class Union final : public fuse::Filesystem {
   using Maker = std::function<int(int dir, const char* name)>;
   int make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
                 const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
+  int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
+  int link_in(NodeRecord& record, int dir, const char* name);
 
   // open.cc
   fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
   void notify_attributes(uint64_t node) const;
-  int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
-  int link_in(NodeRecord& record, int dir, const char* name);
 
   // remove.cc
   enum class Keep { kNothing, kAttributes, kObject };
