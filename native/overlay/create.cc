@@ -26,6 +26,8 @@ int Union::make_name(uint64_t parent, std::string_view name, mode_t type, const 
                      const Maker& maker, fuse::EntryOut& out, UniqueFd* opened) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
+  // To whoever reads the upper as a layer it would be a whiteout.
+  if (is_file_whiteout(name)) return EINVAL;
   FileRef dir;
   if (const int error = copy_up_dir(parent, dir); error != 0) return error;
   const std::string text(name);
@@ -211,6 +213,8 @@ int Union::link(uint64_t node, uint64_t parent, std::string_view name, const fus
                 fuse::Reply& reply) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
+  // To whoever reads the upper as a layer it would be a whiteout.
+  if (is_file_whiteout(name)) return EINVAL;
   if (const int error = copy_up(node, Copy::kAttributes); error != 0) return error;
   NodeRecord* record = table_.find(node);
   if (record == nullptr) return ESTALE;

@@ -124,6 +124,8 @@ class Union final : public fuse::Filesystem {
     struct stat status {};
     Marks marks;
     Lower lower;
+    // A layer could not be looked at.
+    int error = 0;
   };
   // Where an object of the upper is.
   struct At {
@@ -148,13 +150,12 @@ class Union final : public fuse::Filesystem {
 
   // lookup.cc
   int find_child(uint64_t parent, std::string_view name, Found& found);
+  static bool is_directory_beneath(int layer, const std::string& path);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
   // As at::stat, with what the layer keeps in attributes.
   int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
-  [[nodiscard]] bool is_private(std::string_view attribute) const {
-    return has_overrides_ && is_override(attribute);
-  }
+  [[nodiscard]] static bool is_private(std::string_view attribute) { return is_override(attribute); }
   // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
   [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
   [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
@@ -278,7 +279,6 @@ class Union final : public fuse::Filesystem {
   std::unique_ptr<XattrNames> layer_names_;
   // For each layer the attribute that its owners are kept in, or "".
   std::vector<std::string> layer_overrides_;
-  bool has_overrides_ = false;
   NodeTable table_;
   Lower root_lower_;
   FileRef upper_root_;

@@ -1,7 +1,7 @@
 """Runs one script (test/helpers/script.py) on two filesystems, line by line, and says where they differ.
 
 Usage: lockstep.py SCRATCH HELPERS SERVER   each line of standard input is a request {"lower": STACK, "lines": [LINE...], "left": KIND,
-       "right": KIND, "vars": {}}; the answer is one line {"difference": TEXT or null} or {"failed": WHY}
+       "right": KIND, "vars": {}, "hasDirectoryTimes": BOOLEAN}; the answer is one line {"difference": TEXT or null} or {"failed": WHY}
 
 KIND is `plain` (the layers in one directory), `kernel` (overlayfs with redirect_dir, index and metacopy) or `lamina`. Besides the calls a line may be
   remount              unmounts both and mounts them again; inode numbers must be the same
@@ -32,6 +32,8 @@ FEATURES = 'redirect_dir=on,index=on,metacopy=on'
 MNT_DETACH = 2
 PARALLEL_LIMIT_S = 60
 TIME = re.compile(r' (\d+)\.(\d{9}) ')
+DIRECTORY_TIME = re.compile(r'^(\S+ d \d{4} - \d+:\d+ -) -?\d+\.\d{9} -', re.MULTILINE)
+DIRECTORY_AGE = re.compile(r'^(dir \S+ - \S+ \S+ -) \S+')
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,8 +49,10 @@ def checked(result, doing):
 class Side:
     """A filesystem: its mount, and the script that runs there."""
 
-    def __init__(self, kind, base, lowers, stack, variables):
-        self.kind, self.base, self.lowers, self.stack = kind, base, lowers, stack
+    def __init__(self, kind, base, lowers, request):
+        self.kind, self.base, self.lowers, self.stack = kind, base, lowers, request['lower']
+        self.has_directory_times = request['hasDirectoryTimes']
+        variables, stack = request['vars'], self.stack
         self.mounted = False
         self.dir = os.path.join(base, 'mnt')
         for name in ('mnt', 'upper', 'work'):
@@ -128,6 +132,8 @@ class Side:
         """-> what the line gave, as text; None when a name in it is not known (any more)"""
         os.fchdir(self.root)
         result = run_line(self.script, line, self.open)
+        if result is not None and result.startswith('dir ') and not self.has_directory_times:
+            result = DIRECTORY_AGE.sub(r'\1 -', result)
         # overlayfs is not of one mind with itself about files of an upper that another wrote, without its attribute `origin`.
         return 'agree' if result is not None and result.startswith('differs:') and self.kind == 'kernel' else result
 
@@ -137,9 +143,17 @@ class Side:
         except OSError as error:
             raise Difference('%s cannot be dumped: %s' % (self.kind, error)) from None
         os.chdir('/')
+        if not self.has_directory_times:
+            text = DIRECTORY_TIME.sub(r'\1 - -', text)
         return TIME.sub(lambda m: ' now ' if int(m[1]) * 10**9 > STARTED_NS else m[0], text)
 
     def inodes(self):
+        try:
+            return self.all_inodes()
+        except OSError as error:
+            raise Difference('%s cannot be walked: %s' % (self.kind, error)) from None
+
+    def all_inodes(self):
         found = {}
         for top, directories, files, fd in os.fwalk(self.dir, follow_symlinks=False):
             for name in directories + files:
@@ -255,10 +269,12 @@ def answer(request, base):
     os.makedirs(base)
     sides = []
     try:
+        if not request['lower']:
+            raise Undefined('no layers')
         lowers = [os.fsdecode(place) for place in unpack('lowers', os.fsencode(base) + b'/lower', request['lower'])]
         os.umask(0)
         for name in ('left', 'right'):
-            sides.append(Side(request[name], os.path.join(base, name), lowers, request['lower'], request['vars']))
+            sides.append(Side(request[name], os.path.join(base, name), lowers, request))
         for number, line in enumerate(request['lines'], 1):
             step(sides, number, line)
         compare_dumps(sides, 'at the end')

@@ -11,6 +11,8 @@ export interface Comparison extends RandomScript {
   right: Kind;
   /** Known in the script as `$name`. */
   vars: Record<string, string>;
+  /** Whether times of directories are compared. */
+  hasDirectoryTimes: boolean;
 }
 
 export class Lockstep {

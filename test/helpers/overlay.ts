@@ -15,12 +15,15 @@ export class Scratch {
   readonly path: string;
   #count = 0;
 
-  /** Mounts a tmpfs, or ext4 on a loop device where tmpfs keeps no user.* attributes (before Linux 6.6). */
-  constructor(name: string) {
+  /**
+   * Mounts a tmpfs, or ext4 on a loop device where it is asked for (it takes numbers of inodes again at once, tmpfs never) or
+   * where tmpfs keeps no user.* attributes (before Linux 6.6).
+   */
+  constructor(name: string, kind: 'tmpfs' | 'ext4' = 'tmpfs') {
     this.path = mkdtempSync(join(tmpdir(), `lamina-${name}-`));
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2g', 'lamina-test', this.path]);
-    if (!keepsUserXattrs(this.path)) {
-      execFileSync('umount', [this.path]);
+    if (kind === 'tmpfs') execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2g', 'lamina-test', this.path]);
+    if (kind === 'ext4' || !keepsUserXattrs(this.path)) {
+      if (kind === 'tmpfs') execFileSync('umount', [this.path]);
       const image = `${this.path}.img`;
       execFileSync('truncate', ['-s', '2G', image]);
       execFileSync('mkfs.ext4', ['-q', '-I', '256', image]);
