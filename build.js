@@ -14,8 +14,8 @@ const options = {
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  // Holds a native addon and finds it by its own path.
-  external: ['fuse-native'],
+  // They hold native addons and find them by their own paths.
+  external: ['fuse-native', 'fs-xattr'],
   // CommonJS dependencies ask for Node's modules by require.
   banner: {
     js: "import { createRequire as laminaRequire } from 'node:module'; const require = laminaRequire(import.meta.url);",

@@ -70,7 +70,8 @@ function chooseScenarios({ only, read, write }) {
   );
 }
 
-const canTake = (scenario, subject) => scenario.group !== 'write' || subject.mountWritable !== undefined;
+const canTake = (scenario, subject) =>
+  subject[scenario.group === 'write' ? 'mountWritable' : 'mount'] !== undefined;
 
 function chooseSubjects(names) {
   refuseUnknown(
@@ -115,6 +116,22 @@ function checkSame(expected, measurement, subject) {
   }
 }
 
+function sampleOf(measurement, { scenario, built, subject, round }) {
+  const { metric, value, unit, image: of, operations, requests, serverSec } = measurement;
+  return {
+    scenario: scenario.name,
+    metric,
+    image: `${of}-v${built.version}`,
+    subject: subject.name,
+    round,
+    value,
+    unit,
+    ...(operations && { operations }),
+    ...(serverSec !== undefined && { serverSec }),
+    ...(requests && { requests }),
+  };
+}
+
 async function main() {
   const chosenOptions = options();
   const { subjects: names, rounds, work, places, nice, laminaOptions, 'no-record': quiet } = chosenOptions;
@@ -148,28 +165,19 @@ async function main() {
             process.stderr.write(
               `round ${round + 1}/${rounds}  ${scenario.name}  ${name}  ${subject.name}\n`,
             );
+            const taken = [];
             for (const measurement of await attempt(scenario, context, subject, built)) {
               checkSame(expected, measurement, subject.name);
-              const { metric, value, unit, image: of, operations, requests, serverSec } = measurement;
-              samples.push({
-                scenario: scenario.name,
-                metric,
-                image: `${of}-v${built.version}`,
-                subject: subject.name,
-                round,
-                value,
-                unit,
-                ...(operations && { operations }),
-                ...(serverSec !== undefined && { serverSec }),
-                ...(requests && { requests }),
-              });
+              taken.push(sampleOf(measurement, { scenario, built, subject, round }));
             }
+            samples.push(...taken);
+            // At once: a run that is killed has not been for nothing.
+            if (!quiet) record(taken, about);
           }
         }
       }
     }
   } finally {
-    if (!quiet) record(samples, about);
     process.stdout.write(
       `${about.date}  commit ${about.commit}  Linux ${about.kernel}  Node ${about.node}  ${about.cpus} CPUs\n\n`,
     );

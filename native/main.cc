@@ -1,5 +1,6 @@
-// lamina-fuse: serves a merged TOC as a mounted filesystem, and takes such mounts away. Started by the
-// `lamina` command, which makes the error messages that people read; this program says which step failed.
+// lamina-fuse: serves images, containers and stacks of directories as mounted filesystems. `serve` and what
+// follows it are for the `lamina` command, which makes the error messages that people read; the command line
+// of a stack (stack.h) is for people and for podman.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -21,7 +22,8 @@ constexpr const char* kUsage =
     "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
-    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr] [--no-passthrough]\n"
+    "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr] [--passthrough | "
+    "--no-passthrough]\n"
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"

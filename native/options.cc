@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -16,15 +15,7 @@ namespace lamina {
 
 namespace {
 
-constexpr uint32_t kMaxThreads = 256;
 constexpr uint32_t kMaxDepth = 64;
-
-template <typename T>
-bool parse_number(std::string_view text, T& value) {
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && rest == end && !text.empty();
-}
 
 bool is_open(int fd) { return fd >= 0 && fcntl(fd, F_GETFD) >= 0; }
 
@@ -52,6 +43,8 @@ bool parse_kernel_option(std::string_view option, fuse::MountOptions& options) {
     options.noexec = option == "noexec";
   } else if (option == "noatime") {
     options.noatime = true;
+  } else if (option == "sync" || option == "dirsync") {
+    (option == "sync" ? options.sync : options.dirsync) = true;
   } else if (option == "allow_other") {
     options.allow_other = true;
   } else if (option == "ro" || option == "rw") {
@@ -97,8 +90,8 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.uring = false;
       continue;
     }
-    if (name == "--no-passthrough") {
-      options.passthrough = false;
+    if (name == "--passthrough" || name == "--no-passthrough") {
+      options.passthrough = name == "--passthrough";
       continue;
     }
     if (name == "--userxattr") {

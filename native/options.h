@@ -2,8 +2,11 @@
 // misspelt option that is ignored would be a mount with other rights than were asked for.
 #pragma once
 
+#include <charconv>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "fuse/mount.h"
@@ -23,11 +26,23 @@ struct ServeOptions {
   uint32_t threads = 0;  // 0: one a CPU, at least two
   uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
-  // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file.
-  bool passthrough = true;
+  // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file, which is worth
+  // it where requests are cheap: unless asked for, only with io_uring.
+  std::optional<bool> passthrough;
   bool supervisor = true;
   fuse::MountOptions mount;
 };
+
+// Server threads; so many queues of requests help no machine.
+inline constexpr uint32_t kMaxThreads = 256;
+
+// A decimal number and nothing else.
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && rest == end;
+}
 
 // Parses what follows `serve`. The control descriptor is set as soon as it is known, so that a failure can be
 // reported.

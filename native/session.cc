@@ -120,10 +120,11 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
-  const fuse::Wishes wishes{.uring = want_uring,
-                            .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
-                            .writable = writable,
-                            .passthrough = writable && options.passthrough && geteuid() == 0};
+  const fuse::Wishes wishes{
+      .uring = want_uring,
+      .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
+      .writable = writable,
+      .passthrough = writable && geteuid() == 0 && options.passthrough.value_or(want_uring)};
   fuse::Granted granted;
   const int error = fuse::negotiate(mounted_.device.get(), wishes, granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));

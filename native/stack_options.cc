@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -44,6 +43,9 @@ constexpr std::string_view kWithoutMeaning[] = {
     "splice_move",
     "splice_write",
     "kernel_cache",
+    "nonempty",
+    "auto_unmount",
+    "allow_root",
     "atime",
     "relatime",
     "norelatime",
@@ -83,12 +85,6 @@ bool is_one_of(std::string_view name, const std::string_view (&list)[N]) {
 bool fail(const std::string& message) {
   fprintf(stderr, "lamina-fuse: %s\n", message.c_str());
   return false;
-}
-
-template <typename T>
-bool parse_number(std::string_view text, T& number) {
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && rest == text.data() + text.size();
 }
 
 // A backslash takes the next character as it is.
@@ -218,13 +214,15 @@ class OptionParser {
     } else if (name == "debug") {
       command_.foreground = true;
     } else if (name == "threads") {
-      if (!parse_number(value, serve.threads) || serve.threads < 1 || serve.threads > 256) {
-        return fail("threads is not a number from 1 to 256: " + value);
+      if (!parse_number(value, serve.threads) || serve.threads < 1 || serve.threads > kMaxThreads) {
+        return fail("threads is not a number from 1 to " + std::to_string(kMaxThreads) + ": " + value);
       }
     } else if (name == "stats") {
       // Counters for whoever watches the mount (sys/stats.h).
       serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+    } else if (name == "passthrough") {
+      serve.passthrough = true;
     } else if (name == "no_passthrough") {
       serve.passthrough = false;
     } else if (name == "no_uring") {

@@ -15,8 +15,11 @@ export const ERROR_CODES = {
   EACCES: { exitCode: 1, hint: 'Run as a user who may read it.' },
   EPERM: { exitCode: 1, hint: 'Run as root, or as the user who made the mount.' },
   EBUSY: { exitCode: 1, hint: 'Close what is open below it, or use --lazy.' },
-  EROFS: { exitCode: 1, hint: 'An image mount is read-only.' },
-  ENOSPC: { exitCode: 1, hint: 'Free some space where the cache lies, or move it with LAMINA_ROOT.' },
+  EROFS: { exitCode: 1, hint: 'An image is read-only, and so is a container mounted with -o ro.' },
+  ENOSPC: {
+    exitCode: 1,
+    hint: 'Free some space where containers and cache lie, or move them with LAMINA_ROOT.',
+  },
   EIO: { exitCode: 1, hint: 'Look at the system log; the disk or the archive may be damaged.' },
   EBADTAR: { exitCode: 1, hint: 'The archive is damaged or cut short; fetch or save it again.' },
   EBADPATH: { exitCode: 1, hint: 'The layer names a path outside its root; do not trust it.' },

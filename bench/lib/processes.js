@@ -9,7 +9,9 @@ export function serversOf(directory) {
   const line = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .find((mount) => mount.split(' ')[4] === directory);
-  const connection = line?.split(' ')[2].split(':')[1];
+  // Other mounts can have the number of a connection whose own mount is gone.
+  if (!/ - fuse[ .]/.test(line ?? '')) return [];
+  const connection = line.split(' ')[2].split(':')[1];
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && holdsConnection(name, connection));
 }
 

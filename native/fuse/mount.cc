@@ -63,6 +63,8 @@ bool mount_by_helper(const MountOptions& options, Mounted& mounted, Failure& fai
   list += options.dev ? ",dev" : ",nodev";
   if (options.noexec) list += ",noexec";
   if (options.noatime) list += ",noatime";
+  if (options.sync) list += ",sync";
+  if (options.dirsync) list += ",dirsync";
   if (options.allow_other) list += ",allow_other";
   const std::string variable = "_FUSE_COMMFD=" + std::to_string(theirs.get());
   const Outcome outcome =
@@ -126,6 +128,8 @@ unsigned long mount_flags(const MountOptions& options) {
   if (!options.dev) flags |= MS_NODEV;
   if (options.noexec) flags |= MS_NOEXEC;
   if (options.noatime) flags |= MS_NOATIME;
+  if (options.sync) flags |= MS_SYNCHRONOUS;
+  if (options.dirsync) flags |= MS_DIRSYNC;
   return flags;
 }
 

@@ -17,6 +17,8 @@ struct MountOptions {
   bool dev = false;
   bool noexec = false;
   bool noatime = false;
+  bool sync = false;
+  bool dirsync = false;
   bool allow_other = false;
   bool read_only = true;
   // SELinux context of everything in it; has no meaning where SELinux is off.

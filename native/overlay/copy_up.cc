@@ -173,13 +173,16 @@ std::string Union::origin_text(uint64_t node, const Lower& lower, const struct s
   return "ino:" + links_name(status);
 }
 
-// The lower file as a text: the place of its device in the list, and its inode number.
+// The lower file as a text: the place of its device in the list, its inode number, and what tells it from a
+// later file of that number (another stack may be mounted over the same upper).
 std::string Union::links_name(const struct stat& lower) const {
-  char text[48];
+  char text[96];
   const std::shared_lock guard(devices_mutex_);
   const auto place =
       static_cast<unsigned>(std::find(devices_.begin(), devices_.end(), lower.st_dev) - devices_.begin());
-  snprintf(text, sizeof text, "%x:%llx", place, static_cast<unsigned long long>(lower.st_ino));
+  const auto number = [](auto value) { return static_cast<unsigned long long>(value); };
+  snprintf(text, sizeof text, "%x:%llx:%llx.%llx:%llx", place, number(lower.st_ino),
+           number(lower.st_ctim.tv_sec), number(lower.st_ctim.tv_nsec), number(lower.st_size));
   return text;
 }
 

@@ -22,6 +22,12 @@ std::string joined(const std::string& directory, std::string_view name) {
 
 }  // namespace
 
+bool Union::is_directory_beneath(int layer, const std::string& path) {
+  const int fd = at::open_beneath(layer, path.c_str(), O_PATH | O_DIRECTORY);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+
 int Union::layer_stat(uint32_t layer, const char* path, struct stat& status) const {
   const int fd = options_.lower_fds[layer];
   if (const int error = at::stat(fd, path, status); error < 0) return -error;
@@ -55,7 +61,13 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
       const int fd = options_.lower_fds[layer.layer];
       const std::string path = redirected ? beneath : joined(layer.path, beneath);
       struct stat status {};
-      if (at::stat(fd, path.c_str(), status) < 0) {
+      // What a layer says of another place in the layers below it must not lead out of them.
+      if (redirected && !is_directory_beneath(fd, path)) continue;
+      if (const int error = at::stat(fd, path.c_str(), status); error < 0) {
+        if (error != -ENOENT && error != -ENOTDIR) {
+          found.error = -error;
+          return;
+        }
         stop = is_hidden_below(fd, path);
         if (stop) break;
         continue;
@@ -93,8 +105,14 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
         break;
       }
       if (marks.has_redirect) {
-        redirected = marks.redirect.starts_with('/');
-        beneath = redirected ? marks.redirect.substr(1) : marks.redirect;
+        const bool absolute = marks.redirect.starts_with('/');
+        // Else it is a name in the same directory (kernel: ovl_check_redirect).
+        if (!absolute && (marks.redirect.find('/') != std::string::npos || marks.redirect == "..")) {
+          stop = true;
+          break;
+        }
+        redirected = absolute;
+        beneath = absolute ? marks.redirect.substr(1) : marks.redirect;
       }
     }
   }
@@ -115,7 +133,9 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
 
 void Union::find_redirect(const Lower& dir, std::string_view redirect, Found& found) const {
   if (!redirect.starts_with('/')) {
-    find_lower(dir, redirect, found);
+    if (redirect.find('/') == std::string_view::npos && redirect != "." && redirect != "..") {
+      find_lower(dir, redirect, found);
+    }
     return;
   }
   Found at;
@@ -125,7 +145,9 @@ void Union::find_redirect(const Lower& dir, std::string_view redirect, Found& fo
   while (!redirect.empty() && S_ISDIR(at.type)) {
     const size_t slash = std::min(redirect.find('/'), redirect.size());
     Found next;
-    find_lower(at.lower, redirect.substr(0, slash), next);
+    const std::string_view part = redirect.substr(0, slash);
+    if (part.empty() || part == "." || part == "..") break;
+    find_lower(at.lower, part, next);
     at = std::move(next);
     redirect.remove_prefix(std::min(slash + 1, redirect.size()));
   }
@@ -165,6 +187,7 @@ int Union::find_child(uint64_t parent, std::string_view name, Found& found) {
         } else {
           find_lower(lower, name, below);
         }
+        if (below.error != 0) return below.error;
         if (S_ISDIR(below.type) == is_dir && below.type != 0) found.lower = below.lower;
       }
       return 0;
@@ -172,6 +195,7 @@ int Union::find_child(uint64_t parent, std::string_view name, Found& found) {
   }
   Found below;
   find_lower(lower, name, below);
+  if (below.error != 0) return below.error;
   found.type = below.type;
   found.status = below.status;
   found.lower = below.lower;

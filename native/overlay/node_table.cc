@@ -43,16 +43,11 @@ void NodeTable::recover() {
     }
   }
   free_.clear();
-  uint32_t count = 0;
   for (uint32_t index = end; index-- > 1;) {
-    if (used[index]) {
-      ++count;
-    } else {
-      slot(index).state.store(kFree, std::memory_order_relaxed);
-      free_.push_back(index);
-    }
+    if (used[index]) continue;
+    slot(index).state.store(kFree, std::memory_order_relaxed);
+    free_.push_back(index);
   }
-  used_.store(count);
 }
 
 uint32_t NodeTable::take_slot() {
@@ -66,13 +61,11 @@ uint32_t NodeTable::take_slot() {
     if (index >= kMaxSlots || static_cast<uint64_t>(toc_count_) + index >= UINT32_MAX) return 0;
     high_water().store(index + 1, std::memory_order_release);
   }
-  used_.fetch_add(1, std::memory_order_relaxed);
   return index;
 }
 
 void NodeTable::free_slot(uint32_t index) {
   slot(index).state.store(kFree, std::memory_order_release);
-  used_.fetch_sub(1, std::memory_order_relaxed);
   const std::lock_guard guard(free_mutex_);
   free_.push_back(index);
 }

@@ -95,10 +95,6 @@ class NodeTable {
   NodeRecord* count_toc_lookup(uint64_t node);
   // The node of an ino, or 0.
   [[nodiscard]] uint64_t node_of_ino(uint64_t ino) const;
-  // The node becomes the one that shows `ino` too: a lower object that now has an upper one.
-  void set_object(NodeRecord& record, uint64_t object) {
-    record.object.store(object, std::memory_order_release);
-  }
 
   // The node is removed, or not after all. Its object's number may be given to a new object at once, which
   // must not be taken for this node.
@@ -113,7 +109,6 @@ class NodeTable {
   // Drops references. When none are left, calls last(record), and then frees the record: what is kept
   // elsewhere under the node's id must be gone before the id is used again.
   void forget(uint64_t node, uint64_t count, const std::function<void(const NodeRecord&)>& last);
-  [[nodiscard]] uint32_t used_slots() const { return used_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr uint32_t kMaxSlots = 1U << 24;
@@ -168,7 +163,6 @@ class NodeTable {
   std::unique_ptr<std::shared_mutex[]> place_locks_ = std::make_unique<std::shared_mutex[]>(kShards);
   std::mutex free_mutex_;
   std::vector<uint32_t> free_;
-  std::atomic<uint32_t> used_{0};
 };
 
 }  // namespace lamina::overlay

@@ -21,12 +21,12 @@ int Union::open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller&, fuse
     if (const int error = copy_up(node, Copy::kData); error != 0) return error;
   }
   NodeRecord* record = table_.find(node);
-  const fuse::OpenOut out = open_file(record, node, writes);
+  const fuse::OpenOut out = open_file(record, node, in.flags);
   return reply.put(out) ? 0 : EIO;
 }
 
 // Counts one more open of a node, and says how the kernel is to use the file.
-fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, bool writes) {
+fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, uint32_t flags) {
   fuse::OpenOut out{0, fuse::kFopenKeepCache | fuse::kFopenNoflush, 0};
   if (record == nullptr) {
     if (table_.is_toc(node)) table_.toc_opens(node).fetch_add(1);
@@ -50,7 +50,8 @@ fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, bool writes) {
     backing = static_cast<uint32_t>(id);
     record->backing.store(backing);
   }
-  if (writes && !record->has(kWritten)) {
+  // A mapping that is shared and written needs O_RDWR (mmap(2)); of what write(2) changes the kernel knows.
+  if ((flags & O_ACCMODE) == O_RDWR && !record->has(kWritten)) {
     record->set(kWritten);
     notify_attributes(node);
   }

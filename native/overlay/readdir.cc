@@ -37,7 +37,7 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
   const Lower lower = lower_of(node);
   const bool merged = !lower.empty();
   std::unordered_set<std::string> seen;
-  const auto visit_directory = [&](int fd, const XattrNames& names) {
+  const auto visit_directory = [&](int fd, const XattrNames& names, bool is_layer) {
     Marks marks;
     read_marks(names, fd, at::kSelf, marks);
     std::vector<std::string> whiteouts;
@@ -51,7 +51,7 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
                                            at::get_xattr(dir, name, names.whiteout.c_str(), nullptr, 0) >= 0);
         type = IFTODT(status.st_mode);
       }
-      if (is_file_whiteout(name)) {
+      if (is_layer && is_file_whiteout(name)) {
         whiteouts.emplace_back(name + kFileWhiteout.size());
         return;
       }
@@ -67,14 +67,14 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
     if (const int error = dir_file(node, dir); error != 0) return error;
     const int fd = at::open(dir->get(), at::kSelf, O_RDONLY | O_DIRECTORY);
     if (fd < 0) return -fd;
-    if (const int error = visit_directory(fd, upper_.names()); error != 0) return error;
+    if (const int error = visit_directory(fd, upper_.names(), false); error != 0) return error;
   }
   if (lower.has_layers()) {
     for (const LayerPath& layer : *lower.layers) {
       const int fd =
           at::open_beneath(options_.lower_fds[layer.layer], layer.path.c_str(), O_RDONLY | O_DIRECTORY);
       if (fd < 0) return -fd;
-      if (const int error = visit_directory(fd, *layer_names_); error != 0) return error;
+      if (const int error = visit_directory(fd, *layer_names_, true); error != 0) return error;
     }
   }
   if (lower.toc != 0) {

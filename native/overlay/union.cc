@@ -43,10 +43,8 @@ bool Union::open(const UnionOptions& options, Failure& failure) {
                                                          : options.upper.user_xattr || geteuid() != 0);
   acl_ = options.acl && (!has_upper_ || upper_.has_acl());
 
-  has_overrides_ = has_upper_ && upper_.overrides();
   for (const int fd : options.lower_fds) {
     layer_overrides_.push_back(find_override(fd));
-    if (!layer_overrides_.back().empty()) has_overrides_ = true;
   }
 
   std::vector<LayerPath> roots;

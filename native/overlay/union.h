@@ -57,7 +57,6 @@ class Union final : public fuse::Filesystem {
 
   [[nodiscard]] bool writable() const { return has_upper_; }
   [[nodiscard]] bool wants_acl() const { return acl_; }
-  [[nodiscard]] uint32_t used_slots() const { return table_.used_slots(); }
 
   bool may_block(const fuse::Request& request) override;
   int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
@@ -124,6 +123,8 @@ class Union final : public fuse::Filesystem {
     struct stat status {};
     Marks marks;
     Lower lower;
+    // A layer could not be looked at.
+    int error = 0;
   };
   // Where an object of the upper is.
   struct At {
@@ -148,13 +149,12 @@ class Union final : public fuse::Filesystem {
 
   // lookup.cc
   int find_child(uint64_t parent, std::string_view name, Found& found);
+  static bool is_directory_beneath(int layer, const std::string& path);
   // What `name` is below a directory, looking at the layers and the TOC alone.
   void find_lower(const Lower& dir, std::string_view name, Found& found) const;
   // As at::stat, with what the layer keeps in attributes.
   int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
-  [[nodiscard]] bool is_private(std::string_view attribute) const {
-    return has_overrides_ && is_override(attribute);
-  }
+  [[nodiscard]] static bool is_private(std::string_view attribute) { return is_override(attribute); }
   // Whether a file in the layer's own directory hides what is below `path`, and whether one in it does.
   [[nodiscard]] bool is_hidden_below(int layer, const std::string& path) const;
   [[nodiscard]] bool is_opaque_by_file(int layer, const std::string& path) const;
@@ -202,12 +202,12 @@ class Union final : public fuse::Filesystem {
   using Maker = std::function<int(int dir, const char* name)>;
   int make_name(uint64_t parent, std::string_view name, mode_t type, const fuse::Caller& caller,
                 const Maker& maker, fuse::EntryOut& out, UniqueFd* opened = nullptr);
-
-  // open.cc
-  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, bool writes);
-  void notify_attributes(uint64_t node) const;
   int create_over_whiteout(int dir, const char* name, mode_t type, const Maker& maker);
   int link_in(NodeRecord& record, int dir, const char* name);
+
+  // open.cc
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
+  void notify_attributes(uint64_t node) const;
 
   // remove.cc
   enum class Keep { kNothing, kAttributes, kObject };
@@ -278,7 +278,6 @@ class Union final : public fuse::Filesystem {
   std::unique_ptr<XattrNames> layer_names_;
   // For each layer the attribute that its owners are kept in, or "".
   std::vector<std::string> layer_overrides_;
-  bool has_overrides_ = false;
   NodeTable table_;
   Lower root_lower_;
   FileRef upper_root_;

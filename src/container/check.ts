@@ -9,9 +9,18 @@ import path from 'node:path';
 import type { ByteString } from '../bytes.js';
 import { bytesToBuffer, displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
+import { followRedirect } from '../layer/overlaid.js';
 import type { TreeReader } from '../layer/tree.js';
 import { ROOT_INO } from '../layer/tree.js';
-import { isWhiteoutEntry, opaqueValue, parseOverride, parseRedirect } from '../layer/upper.js';
+import {
+  isWhiteoutDevice,
+  isWhiteoutEntry,
+  opaqueValue,
+  OVERRIDE_STAT,
+  parseOverride,
+  parseRedirect,
+  S_IFMT,
+} from '../layer/upper.js';
 import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { openBase } from './base.js';
@@ -37,7 +46,7 @@ interface Finding extends Problem {
   repair: Repair;
 }
 
-/** Attributes that overlayfs and Lamina keep; others with the prefix mean nothing. */
+/** Attributes that overlayfs keeps. All that begin with `lamina.` are ours, also a later version's; others with the prefix mean nothing. */
 const KNOWN = new Set([
   'opaque',
   'redirect',
@@ -127,12 +136,12 @@ class Checker {
   }
 
   #child(node: Node, parentLower: number | undefined, lowerChild: number | undefined): void {
-    const type = node.disk.mode & 0o170000;
+    const type = node.disk.mode & S_IFMT;
     const metacopy = type === 0o100000 && this.#own(node, 'metacopy') !== undefined;
     if (type !== 0o040000 && !metacopy) return this.#attributes(node);
     const value = this.#own(node, 'redirect');
     const redirect = value === undefined ? undefined : parseRedirect(value);
-    const target = redirect === undefined ? lowerChild : this.#follow(redirect, parentLower);
+    const target = redirect === undefined ? lowerChild : followRedirect(this.lower, redirect, parentLower);
     const targetType = target === undefined ? undefined : this.lower.inode(target).type;
     if (metacopy) {
       this.#attributes(node);
@@ -157,22 +166,13 @@ class Checker {
     this.check(node, targetType === 'dir' ? target : undefined);
   }
 
-  #follow(redirect: ByteString, parentLower: number | undefined): number | undefined {
-    if (!redirect.startsWith('/'))
-      return parentLower === undefined ? undefined : this.lower.lookup(parentLower, redirect);
-    let ino: number | undefined = ROOT_INO;
-    for (const name of redirect.slice(1).split('/'))
-      ino = ino === undefined ? undefined : this.lower.lookup(ino, name);
-    return ino;
-  }
-
   /** The union's own attributes, each by itself. */
   #attributes(node: Node): void {
-    const type = node.disk.mode & 0o170000;
+    const type = node.disk.mode & S_IFMT;
     const isDirectory = type === 0o040000;
     for (const { name, value } of node.disk.xattrs) {
       const bad = (what: string): void => this.#find(node, what, { kind: 'removeXattr', name });
-      if (name === 'user.containers.override_stat' && this.prefix === 'user.overlay.') {
+      if (name === OVERRIDE_STAT && this.prefix === 'user.overlay.') {
         if (parseOverride(value) === undefined) bad(`${name} cannot be read`);
         continue;
       }
@@ -206,10 +206,12 @@ async function leftoversIn(work: string, prefix: OverlayPrefix): Promise<(Proble
   const directory = path.join(work, 'work');
   const entries = existsSync(directory) ? await scanDirectory(directory, { depth: 1 }) : [];
   return entries
-    .filter(({ depth, mode, rdevMajor, rdevMinor, xattrs }) => {
-      const isDevice = (mode & 0o170000) === 0o020000 && rdevMajor === 0 && rdevMinor === 0;
-      return depth > 0 && !isDevice && !xattrs.some(({ name }) => name === `${prefix}whiteout`);
-    })
+    .filter(
+      (entry) =>
+        entry.depth > 0 &&
+        !isWhiteoutDevice(entry) &&
+        !entry.xattrs.some(({ name }) => name === `${prefix}whiteout`),
+    )
     .map(({ name }) => ({
       path: `work/work/${name}`,
       what: 'left by a server that was killed',

@@ -9,6 +9,7 @@ import { bufferToBytes, displayBytes } from '../bytes.js';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { detectCompression, inflateStream } from '../layer/compression.js';
 import type { NodeType } from '../layer/tree.js';
+import { typeOfMode } from '../layer/upper.js';
 import { joinPath } from '../merge/view.js';
 import type { ImageView, Located } from '../merge/view.js';
 import { scanTar } from '../tar/scan.js';
@@ -55,16 +56,6 @@ export interface DiskSource {
   close(): void;
 }
 
-const TYPES = new Map<number, NodeType>([
-  [0o100000, 'file'],
-  [0o040000, 'dir'],
-  [0o120000, 'symlink'],
-  [0o020000, 'char'],
-  [0o060000, 'block'],
-  [0o010000, 'fifo'],
-  [0o140000, 'socket'],
-]);
-
 /** A file or directory of the host. Raises ENOENT, EACCES. Must be closed. */
 export async function fromDisk(given: string, follow: boolean): Promise<DiskSource> {
   let whole: string;
@@ -84,14 +75,14 @@ export async function fromDisk(given: string, follow: boolean): Promise<DiskSour
   const names = [bufferToBytes(Buffer.from(base))];
   return {
     name: names[0]!,
-    isDirectory: TYPES.get(entries[0]!.mode & 0o170000) === 'dir',
+    isDirectory: typeOfMode(entries[0]!.mode) === 'dir',
     close: () => files.close(),
     *items() {
       for (const disk of entries) {
         const { depth } = disk;
         if (depth > 0) names[depth] = disk.name;
         names.length = depth + 1;
-        const type = TYPES.get(disk.mode & 0o170000)!;
+        const type = typeOfMode(disk.mode)!;
         const sizeBytes = type === 'file' ? disk.sizeBytes : 0;
         const onDisk = names.filter((name) => name !== '').join('/');
         const source = files.source({ path: onDisk, sizeBytes, disk });

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { OpenedImage } from '../image/open.js';
 import { ROOT_INO } from '../layer/tree.js';
+import { OVERRIDE_STAT } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
 import type { ContainerRecord } from './record.js';
@@ -36,7 +37,7 @@ export async function createContainer(
     const applier = new Applier(upper, { chown: isRoot });
     const mode = root.mode.toString(8).padStart(4, '0');
     const override = {
-      name: 'user.containers.override_stat',
+      name: OVERRIDE_STAT,
       value: Buffer.from(`${root.uid}:${root.gid}:0${mode}:dir`),
     };
     const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];

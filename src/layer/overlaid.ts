@@ -140,27 +140,34 @@ export class OverlaidTree implements TreeReader {
   #lowerOf(node: UpperNode, name: ByteString, parentLower: number | undefined): number | undefined {
     if (node.type !== 'dir' && !node.metacopy) return undefined;
     if (node.opaque) return undefined;
-    const found = this.#find(node.redirect ?? name, parentLower);
+    const found = followRedirect(this.#lower, node.redirect ?? name, parentLower);
     const type = found === undefined ? undefined : this.#lower.inode(found).type;
     if (node.metacopy && type !== 'file') throw badUpper(node.path, 'the file with its content is gone');
     return type === node.type ? found : undefined;
   }
 
-  /** A path from the root of the lower tree, or a name in a directory of it. Links are not followed, as overlayfs does not. */
-  #find(path: ByteString, parentLower: number | undefined): number | undefined {
-    if (!path.startsWith('/'))
-      return parentLower === undefined ? undefined : this.#lower.lookup(parentLower, path);
-    let ino: number | undefined = ROOT_INO;
-    for (const name of path.slice(1).split('/')) {
-      ino = this.#lower.lookup(ino, name);
-      if (ino === undefined) return undefined;
-    }
-    return ino;
-  }
-
   #inoOf(node: UpperNode): number {
     return this.#inos.get(keyOf(node))!;
   }
+}
+
+/**
+ * The ino in `lower` of a path from its root, or of a name in its directory `parentLower`; undefined when there is none. Links are
+ * not followed, as overlayfs does not.
+ */
+export function followRedirect(
+  lower: TreeReader,
+  redirect: ByteString,
+  parentLower: number | undefined,
+): number | undefined {
+  if (!redirect.startsWith('/'))
+    return parentLower === undefined ? undefined : lower.lookup(parentLower, redirect);
+  let ino: number | undefined = ROOT_INO;
+  for (const name of redirect.slice(1).split('/')) {
+    ino = lower.lookup(ino, name);
+    if (ino === undefined) return undefined;
+  }
+  return ino;
 }
 
 function keyOf({ disk }: UpperNode): string {

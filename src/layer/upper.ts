@@ -64,11 +64,13 @@ export interface UpperNode {
 
 /** Of the host, not of the file: another host labels it anew. */
 const HOST_XATTRS: ReadonlySet<ByteString> = new Set(['security.selinux']);
-const OVERRIDE_STAT = 'user.containers.override_stat';
+/** Owner, mode and type of what could not be given them (containers/storage, pkg/idtools). */
+export const OVERRIDE_STAT = 'user.containers.override_stat';
 const ESCAPE = 'overlay.';
 
-const S_IFMT = 0o170000;
-const TYPES = new Map<number, NodeType>([
+/** The type in st_mode. */
+export const S_IFMT = 0o170000;
+const TYPE_OF_BITS = new Map<number, NodeType>([
   [0o100000, 'file'],
   [0o040000, 'dir'],
   [0o120000, 'symlink'],
@@ -77,6 +79,11 @@ const TYPES = new Map<number, NodeType>([
   [0o010000, 'fifo'],
   [0o140000, 'socket'],
 ]);
+
+/** What st_mode says that something is; undefined for what Linux does not know. */
+export function typeOfMode(mode: number): NodeType | undefined {
+  return TYPE_OF_BITS.get(mode & S_IFMT);
+}
 
 /**
  * The tree that a scan of an upper directory describes.
@@ -115,7 +122,7 @@ function nodeOf(
     } else if (name === OVERRIDE_STAT && prefix === 'user.overlay.') own.set(OVERRIDE_STAT, value);
     else if (!HOST_XATTRS.has(name)) shown.push({ name, value });
   }
-  const type = TYPES.get(disk.mode & S_IFMT);
+  const type = typeOfMode(disk.mode);
   if (type === undefined) throw badUpper(path, `it has the mode 0${disk.mode.toString(8)}`);
   const node: UpperNode = {
     type,
@@ -155,10 +162,13 @@ export function isWhiteoutEntry(
   parent: DiskEntry | undefined,
   prefix: OverlayPrefix,
 ): boolean {
-  const type = disk.mode & S_IFMT;
-  if (type === 0o020000) return disk.rdevMajor === 0 && disk.rdevMinor === 0;
-  if (type !== 0o100000 || disk.sizeBytes !== 0 || parent === undefined) return false;
+  if (isWhiteoutDevice(disk)) return true;
+  if ((disk.mode & S_IFMT) !== 0o100000 || disk.sizeBytes !== 0 || parent === undefined) return false;
   return disk.xattrs.some(({ name }) => name === `${prefix}whiteout`) && opaqueValue(parent, prefix) === 'x';
+}
+
+export function isWhiteoutDevice({ mode, rdevMajor, rdevMinor }: DiskEntry): boolean {
+  return (mode & S_IFMT) === 0o020000 && rdevMajor === 0 && rdevMinor === 0;
 }
 
 /** `y`: opaque. `x`: may hold whiteouts that are files. */

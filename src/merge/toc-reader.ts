@@ -280,6 +280,11 @@ export class TocReader implements TreeReader {
   }
 }
 
+/** Tells a TOC file from others: the checksum of its header, which covers those of all sections. */
+export function tocKey(file: Buffer): bigint {
+  return file.readBigUInt64LE(40);
+}
+
 /** The whole tree of a TOC, as it was encoded. A merged TOC gives a MergedToc, a layer TOC a LayerToc. */
 export function decodeTree(toc: TocReader): LayerToc | MergedToc {
   const known = new Map<number, TreeNode>();

@@ -1,6 +1,7 @@
 /** Mounts an opened image at a directory: checks, records, starts a driver, starts the verifier. */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
@@ -10,6 +11,7 @@ import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
 import type { WritableLayer } from './drivers/native.js';
+import { undoFile } from './drivers/portable/undo-file.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from './server-binary.js';
 import { mountedDirectories, MountTable, processStart } from './table.js';
@@ -112,6 +114,13 @@ async function mountLocked(
       removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
     };
     const choice = chooseDriver(driver, warn);
+    const { container } = image;
+    if (
+      container !== undefined &&
+      choice.driver === 'native' &&
+      existsSync(undoFile(container.workDirectory))
+    )
+      await (await import('./drivers/portable/recover.js')).recoverLayer(container);
     record.driver = choice.driver;
     const server =
       choice.driver === 'native'

@@ -14,6 +14,8 @@ const KERNEL_OPTIONS = new Set([
   'noatime',
   'allow_other',
 ]);
+/** Words that only the native server knows. */
+const SERVER_OPTIONS = new Set(['no_uring', 'passthrough', 'no_passthrough']);
 /** How the image is verified: `background` (the default), `before` the mount is shown, or not at all. */
 const VERIFY_MODES = ['background', 'before', 'none'] as const;
 
@@ -29,6 +31,8 @@ export interface MountOptions {
   allowOther: boolean;
   /** FUSE-over-io_uring where the kernel allows it. */
   uring: boolean;
+  /** Whether the kernel reads and writes the upper's files itself; absent: as the server finds best. */
+  passthrough?: boolean;
   /** Server threads; 0 = one for each CPU. */
   threads: number;
   verify: VerifyMode;
@@ -63,11 +67,13 @@ export function parseMountOptions(
       });
     if (name === 'threads') options.threads = parseThreads(value);
     else if (name === 'verify') options.verify = parseVerify(value);
-    else if (value !== undefined || !(KERNEL_OPTIONS.has(name) || name === 'no_uring')) {
+    else if (value !== undefined || !(KERNEL_OPTIONS.has(name) || SERVER_OPTIONS.has(name))) {
       throw new LaminaError('EUSAGE', `unknown mount option "${word}"`, {
         hint: 'See: lamina mount --help.',
       });
     } else if (name === 'no_uring') options.uring = false;
+    else if (name === 'passthrough' || name === 'no_passthrough')
+      options.passthrough = name === 'passthrough';
     else if (name === 'ro' || name === 'rw') options.readOnly = name === 'ro';
     else if (name === 'suid' || name === 'nosuid') options.suid = name === 'suid';
     else if (name === 'dev' || name === 'nodev') options.dev = name === 'dev';

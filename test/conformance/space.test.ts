@@ -92,8 +92,8 @@ describe.each(SUBJECTS)('%s', (_, isPossible, mount, umount) => {
         put small changed
         h := open huge O_RDONLY
         before := pread $h 100 1000000
-        # A copy-up that does not fit fails whole, and the file is the lower one still.
-        open huge O_RDWR = ${errno}
+        # A copy-up that does not fit fails whole, at open() or at write(), and the file is the lower one still.
+        put huge x O_WRONLY = ${errno}
         lstat huge size = 209715200
         pread $h 100 1000000 = $before
         truncate huge 209715199 = ${errno}

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { dumpDirectory } from '../helpers/dump-directory.js';
 import type { Layers } from '../helpers/drop-in.js';
 import { mountDropIn, mountKernel, unmountBelow, unmountDropIn, withUring } from '../helpers/drop-in.js';
+import type { Driver } from '../helpers/lamina.js';
 import { lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch, unmount } from '../helpers/overlay.js';
 import type { Stack } from '../helpers/stack.js';
@@ -121,12 +122,12 @@ export const image = {
     return (await lamina(['mount', '--help'], '/nonexistent')).stdout.includes('--rw');
   },
 
-  async mount(trees: KitTrees, uring: 'Y' | 'N'): Promise<WritableMount> {
+  async mount(trees: KitTrees, uring: 'Y' | 'N', driver: Driver = 'native'): Promise<WritableMount> {
     const base = trees.scratch.directory('image');
     const [dir, archive, root] = [join(base, 'mnt'), join(base, 'image.tar'), join(base, 'root')];
     mkdirSync(dir);
     dockerArchive(trees.stack, archive);
-    const options = ['--allow-other', '-o', 'suid,dev'];
+    const options = ['--driver', driver, '--allow-other', '-o', 'suid,dev'];
     const mount = (what: string): Promise<string> =>
       withUring(uring, () => laminaOk(['mount', '--rw', ...options, what, dir], root));
     await mount(archive);

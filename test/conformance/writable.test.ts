@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { dumpDirectory } from '../helpers/dump-directory.js';
 import { isWritableServerBuilt } from '../helpers/drop-in.js';
+import { isLaminaBuilt } from '../helpers/lamina.js';
 import { needs, requirement } from '../helpers/require.js';
 import type { Case, SubjectName } from './case.js';
 import { attributeCases } from './cases/write/attributes.js';
@@ -18,6 +19,7 @@ import { removeCases } from './cases/write/remove.js';
 import { renameCases } from './cases/write/rename.js';
 import { unlinkedCases } from './cases/write/unlinked.js';
 import { writeXattrCases } from './cases/write/xattrs.js';
+import { FUSE_NATIVE_WRITE_EXCEPTIONS } from './exceptions.js';
 import type { WritableMount } from './writable-subjects.js';
 import { KitTrees, dropIn, image, kernelOverlay, plainCopy } from './writable-subjects.js';
 
@@ -44,6 +46,10 @@ const hasServer =
   needs('/dev/fuse') &&
   requirement('a writable native server (npm run build)', isWritableServerBuilt());
 const hasImages = hasServer && requirement('`lamina mount --rw`', await image.isThere());
+const hasPortable =
+  capable &&
+  needs('/dev/fuse') &&
+  requirement('the built command with the fuse-native driver (npm run build)', isLaminaBuilt('fuse-native'));
 
 type Subject = readonly [
   title: string,
@@ -58,6 +64,12 @@ const SUBJECTS: readonly Subject[] = [
   ['lamina over directories, io_uring', 'lamina directories', hasServer, (trees) => dropIn(trees, 'Y')],
   ['lamina over an image', 'lamina image', hasImages, (trees) => image.mount(trees, 'N')],
   ['lamina over an image, io_uring', 'lamina image', hasImages, (trees) => image.mount(trees, 'Y')],
+  [
+    'lamina over an image, portable',
+    'lamina fuse-native',
+    hasPortable,
+    (trees) => image.mount(trees, 'N', 'fuse-native'),
+  ],
 ];
 
 describe.skipIf(!capable)('a writable union', () => {
@@ -81,7 +93,7 @@ describe.skipIf(!capable)('a writable union', () => {
         describe(group, () => {
           for (const one of cases) {
             const dir = (): string => `${mounted.dir}/${PLACES[CASES.indexOf(one)]}`;
-            const reason = one.except?.[subject];
+            const reason = one.except?.[subject] ?? writableException(subject, one);
             if (reason === undefined) test(one.name, () => one.run({ dir: dir(), subject }));
             else
               test(`differs: ${one.name}: ${reason}`, () =>
@@ -99,7 +111,7 @@ describe.skipIf(!capable)('a writable union', () => {
         expect(after.length).toBe(before.length);
         const changed = Object.entries(await mounted.inodes()).filter(([path, ino]) => inodes[path] !== ino);
         expect(changed.slice(0, 20)).toEqual([]);
-      });
+      }, 240_000);
     });
   });
 
@@ -110,4 +122,13 @@ describe.skipIf(!capable)('a writable union', () => {
   test('every case has a name of its own', () => {
     expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
   });
+
+  test('every exception of the portable driver names a case', () => {
+    const names = CASES.map(({ name }) => name);
+    expect(Object.keys(FUSE_NATIVE_WRITE_EXCEPTIONS).filter((name) => !names.includes(name))).toEqual([]);
+  });
 });
+
+function writableException(subject: SubjectName, { name }: Case): string | undefined {
+  return subject === 'lamina fuse-native' ? FUSE_NATIVE_WRITE_EXCEPTIONS[name] : undefined;
+}

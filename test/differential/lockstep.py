@@ -71,7 +71,7 @@ class Side:
             self.mount_kernel(('%s,%s' % (options, FEATURES)).encode())
         elif self.kind == 'lamina':
             with open(os.path.join(self.base, 'log'), 'a+') as log:
-                done = subprocess.run([sys.argv[3], '-o', options, self.dir], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20)
+                done = subprocess.run([sys.argv[3], '-o', options + ',dev', self.dir], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20)
                 if done.returncode != 0:
                     log.seek(0)
                     raise Difference('the server does not mount: %s' % log.read().strip())

@@ -43,11 +43,11 @@ export async function mountKernel(layers: Layers, dir: string, features = ALL_FE
   await run('mount', ['-t', 'overlay', '-o', `${layerOptions(layers)},${features}`, 'overlay', dir]);
 }
 
-/** Returns when the union is mounted, as mount_program does. `options` start with a comma. */
+/** Returns when the union is mounted, as mount_program does, with devices as the kernel has them. `options` start with a comma. */
 export async function mountDropIn(layers: Layers, dir: string, options = ''): Promise<void> {
   const log = openSync(`${layers.work}.log`, 'a+');
   try {
-    const child = spawn(SERVER, ['-o', `${layerOptions(layers)}${options}`, dir], {
+    const child = spawn(SERVER, ['-o', `${layerOptions(layers)},dev${options}`, dir], {
       stdio: ['ignore', log, log],
     });
     const [status] = (await once(child, 'exit')) as [number | null];

@@ -32,6 +32,7 @@ const NATIVE_ORDER = [
   ['options'],
   ['session'],
   ['supervisor'],
+  ['stack_options'],
   ['stack'],
   ['main'],
 ];

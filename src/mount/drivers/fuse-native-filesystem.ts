@@ -5,13 +5,13 @@
 import { LRUCache } from 'lru-cache';
 import type { ByteString } from '../../bytes.js';
 import { bytesToBuffer } from '../../bytes.js';
-import type { NodeType } from '../../layer/tree.js';
-import { TYPE_BITS } from '../../merge/toc-format.js';
 import type { TocInode } from '../../merge/toc-reader.js';
 import { ROOT_INO } from '../../merge/toc-reader.js';
 import type { ImageView } from '../../merge/view.js';
 import { dataBlocks } from '../../merge/view-read.js';
 import { deviceNumber, statMode } from '../../merge/view-stat.js';
+import type { Attributes, DirectoryListing } from './fuse-native-stat.js';
+import { BLOCK_BYTES, direntWords, NAME_MAX, statfsWords, statWords } from './fuse-native-stat.js';
 
 /** Linux errno values, negated as FUSE wants them. */
 export const ENOENT = -2;
@@ -22,35 +22,28 @@ export const ENAMETOOLONG = -36;
 export const ENODATA = -61;
 
 const CACHED_NODES = 16_384;
-const BLOCK_BYTES = 4096;
-const NAME_MAX = 255;
 /** libfuse 2.9's buffer for a symbolic link, less the NUL: lib/fuse.c, fuse_lib_readlink. */
 const LINK_BYTES = 4096;
 
-/** Words of the array that fuse-native.c's populate_stat reads; 64-bit values are low word, high word. */
-const STAT_WORDS = 18;
-const WORD = {
-  mode: 0,
-  uid: 1,
-  gid: 2,
-  size: 3,
-  nlink: 6,
-  ino: 7,
-  rdev: 8,
-  blksize: 9,
-  blocks: 10,
-  atime: 12,
-  mtime: 14,
-  ctime: 16,
-} as const;
-
-/** Names and `.` and `..`, each with a stat of which readdir(3) shows type and ino. */
-export interface DirectoryListing {
-  names: ByteString[];
-  stats: Uint32Array[];
+/** What both of the portable filesystems answer. Failures are negative errno values, or are thrown as errors that have one. */
+export interface ServedFilesystem {
+  /** stat(2) of the name itself. */
+  getattr(path: ByteString): Uint32Array | number;
+  readdir(path: ByteString): DirectoryListing | number;
+  readlink(path: ByteString): ByteString | number;
+  /** pread(2) into `buffer`: the number of bytes. */
+  read(path: ByteString, buffer: Buffer, position: number): number;
+  /**
+   * getxattr(2): the value's length, which is all that is asked for with an empty buffer.
+   * @param name as text: fuse-native decoded it as UTF-8, with U+FFFD for what is not
+   */
+  getxattr(path: ByteString, name: string, buffer: Buffer): number;
+  /** listxattr(2): the length of the list of names, each ended by a NUL. */
+  listxattr(path: ByteString, buffer: Buffer): number;
+  statfs(): Uint32Array | number;
 }
 
-export class PortableFilesystem {
+export class PortableFilesystem implements ServedFilesystem {
   readonly #view: ImageView;
   /** Path -> ino. */
   readonly #nodes = new LRUCache<ByteString, number>({ max: CACHED_NODES });
@@ -59,10 +52,9 @@ export class PortableFilesystem {
     this.#view = view;
   }
 
-  /** stat(2) of the name itself. */
   getattr(path: ByteString): Uint32Array | typeof ENOENT | typeof ENAMETOOLONG {
     const inode = this.#inode(path);
-    if (inode !== undefined) return statWords(inode, dataBlocks(this.#view.extents(inode.ino)));
+    if (inode !== undefined) return statWords(inodeAttributes(this.#view, inode));
     // The kernel asks for names of up to 1024 bytes (FUSE_NAME_MAX).
     return path.length - path.lastIndexOf('/') - 1 > NAME_MAX ? ENAMETOOLONG : ENOENT;
   }
@@ -85,40 +77,39 @@ export class PortableFilesystem {
     const inode = this.#inode(path);
     if (inode === undefined) return ENOENT;
     if (inode.type !== 'symlink') return EINVAL;
-    return Buffer.byteLength(inode.target, 'utf8') > LINK_BYTES ? EIO : inode.target;
+    return linkText(inode.target);
   }
 
-  /** pread(2) into `buffer`: the number of bytes. */
   read(path: ByteString, buffer: Buffer, position: number): number {
     const ino = this.#ino(path);
     return ino === undefined ? ENOENT : this.#view.read(ino, buffer, position);
   }
 
-  /**
-   * getxattr(2): the value's length, which is all that is asked for with an empty buffer.
-   * @param name as text: fuse-native decoded it as UTF-8, with U+FFFD for what is not
-   */
   getxattr(path: ByteString, name: string, buffer: Buffer): number {
     const inode = this.#inode(path);
     if (inode === undefined) return ENOENT;
-    const found = (inode.xattrs ?? []).filter((xattr) => bytesToBuffer(xattr.name).toString() === name);
-    return found.length === 1 ? fill(buffer, found[0]!.value) : ENODATA;
+    const value = inodeXattr(inode, name);
+    return value === undefined ? ENODATA : fill(buffer, value);
   }
 
-  /** listxattr(2): the length of the list of names, each ended by a NUL. */
   listxattr(path: ByteString, buffer: Buffer): number {
     const inode = this.#inode(path);
     if (inode === undefined) return ENOENT;
-    return fill(buffer, bytesToBuffer((inode.xattrs ?? []).map(({ name }) => `${name}\0`).join('')));
+    return fill(buffer, inodeXattrNames(inode));
   }
 
-  /** statvfs(3), in the words of fuse-native.c's populate_statvfs: the tars' size, all of it used. */
+  /** The tars' size, all of it used. */
   statfs(): Uint32Array {
     const { layers, inodeCount } = this.#view.toc;
     const usedBytes = layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const blocks = Math.ceil(usedBytes / BLOCK_BYTES);
-    // bsize, frsize, blocks, bfree, bavail, files, ffree, favail, fsid, flag, namemax
-    return Uint32Array.of(BLOCK_BYTES, BLOCK_BYTES, blocks, 0, 0, inodeCount, 0, 0, 0, 0, NAME_MAX);
+    return statfsWords({
+      blockBytes: BLOCK_BYTES,
+      blocks: Math.ceil(usedBytes / BLOCK_BYTES),
+      freeBlocks: 0,
+      availableBlocks: 0,
+      files: inodeCount,
+      freeFiles: 0,
+    });
   }
 
   #inode(path: ByteString): TocInode | undefined {
@@ -141,37 +132,44 @@ export class PortableFilesystem {
 }
 
 /** An empty buffer asks for the length. */
-function fill(buffer: Buffer, value: Buffer): number {
+export function fill(buffer: Buffer, value: Buffer): number {
   if (buffer.length === 0) return value.length;
   if (buffer.length < value.length) return ERANGE;
   value.copy(buffer);
   return value.length;
 }
 
-function statWords(inode: TocInode, blocks: number): Uint32Array {
-  const words = new Uint32Array(STAT_WORDS);
-  words[WORD.mode] = statMode(inode);
-  words[WORD.uid] = inode.uid;
-  words[WORD.gid] = inode.gid;
-  words[WORD.nlink] = inode.nlink;
-  words[WORD.ino] = inode.ino;
-  words[WORD.rdev] = deviceNumber(inode.rdevMajor, inode.rdevMinor);
-  words[WORD.blksize] = BLOCK_BYTES;
-  setLong(words, WORD.size, inode.sizeBytes);
-  setLong(words, WORD.blocks, blocks);
-  const mtimeMs = Math.max(0, inode.mtimeSec * 1000 + Math.floor(inode.mtimeNsec / 1e6));
-  for (const time of [WORD.atime, WORD.mtime, WORD.ctime]) setLong(words, time, mtimeMs);
-  return words;
+/** The text of a symbolic link; EIO where libfuse cannot hold it. */
+export function linkText(target: ByteString): ByteString | typeof EIO {
+  return Buffer.byteLength(target, 'utf8') > LINK_BYTES ? EIO : target;
 }
 
-function direntWords(type: NodeType, ino: number): Uint32Array {
-  const words = new Uint32Array(STAT_WORDS);
-  words[WORD.mode] = TYPE_BITS[type];
-  words[WORD.ino] = ino;
-  return words;
+/** stat(2) of an inode of the TOC. */
+export function inodeAttributes(view: ImageView, inode: TocInode): Attributes {
+  const { uid, gid, sizeBytes, nlink, ino, rdevMajor, rdevMinor } = inode;
+  const timeMs = inode.mtimeSec * 1000 + Math.floor(inode.mtimeNsec / 1e6);
+  return {
+    mode: statMode(inode),
+    uid,
+    gid,
+    sizeBytes,
+    nlink,
+    ino,
+    rdev: deviceNumber(rdevMajor, rdevMinor),
+    blocks: dataBlocks(view.extents(ino)),
+    atimeMs: timeMs,
+    mtimeMs: timeMs,
+    ctimeMs: timeMs,
+  };
 }
 
-function setLong(words: Uint32Array, at: number, value: number): void {
-  words[at] = value % 2 ** 32;
-  words[at + 1] = Math.floor(value / 2 ** 32);
+/** The value of an attribute by its name as text; undefined where none, or more than one, is called so. */
+export function inodeXattr({ xattrs = [] }: TocInode, name: string): Buffer | undefined {
+  const found = xattrs.filter((xattr) => bytesToBuffer(xattr.name).toString() === name);
+  return found.length === 1 ? found[0]!.value : undefined;
+}
+
+/** Each ended by a NUL. */
+export function inodeXattrNames({ xattrs = [] }: TocInode): Buffer {
+  return bytesToBuffer(xattrs.map(({ name }) => `${name}\0`).join(''));
 }

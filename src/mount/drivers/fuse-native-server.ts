@@ -4,12 +4,16 @@
  * The rule it guards: nothing here touches the mount, since a system call on it would wait for this very thread.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { TocReader } from '../../merge/toc-reader.js';
+import { tocKey, TocReader } from '../../merge/toc-reader.js';
 import { ImageView } from '../../merge/view.js';
 import { libfuseOptions, loadFuseNative, mountFuseNative } from './fuse-native-binding.js';
 import { PortableFilesystem } from './fuse-native-filesystem.js';
+import { WritableFilesystem } from './portable/filesystem.js';
+import { tryLock } from './portable/lock.js';
+import { Upper } from './portable/upper.js';
+import { loadXattrs, XattrNames } from './portable/xattrs.js';
 
 export interface ServerOrder {
   mountpoint: string;
@@ -21,10 +25,12 @@ export interface ServerOrder {
   /** mount(8)'s words. */
   options: string[];
   fsname: string;
+  /** Descriptors of the directories of a container's own layer. */
+  writable?: { upperFd: number; workFd: number; userXattrs: boolean };
   removeAtEnd: string[];
 }
 
-/** `ready`, or the step that failed: load, toc, fuse-device or mount. */
+/** `ready`, or the step that failed: load, toc, xattrs, lock, upper, fuse-device or mount. */
 export type ServerAnswer = { ready: true } | { ready: false; step: string; message: string };
 
 const CHECK_INTERVAL_MS = 200;
@@ -32,16 +38,20 @@ const MAX_REPORTS = 100;
 
 async function serve(order: ServerOrder, unmounter: Writable): Promise<void> {
   const fuseNative = step('load', loadFuseNative);
-  const toc = step('toc', () => new TocReader(readFileSync(order.tocFd), order.tocName));
+  const bytes = readFileSync(order.tocFd);
+  const toc = step('toc', () => new TocReader(bytes, order.tocName));
   await toc.verifyChecksums().catch((error: unknown) => {
     throw new StepError('toc', error);
   });
-  const filesystem = new PortableFilesystem(new ImageView(toc, order.sources));
+  const view = new ImageView(toc, order.sources);
+  const writable =
+    order.writable === undefined ? undefined : await openUpper(order.writable, view, tocKey(bytes));
+  const filesystem = writable ?? new PortableFilesystem(view);
   // libfuse says only "failed" when it cannot open the device.
   step('fuse-device', () => closeSync(openSync('/dev/fuse', 'r+')));
-  const options = libfuseOptions(order.options, order.fsname);
+  const options = libfuseOptions(order.options, order.fsname, writable !== undefined);
   try {
-    await mountFuseNative(fuseNative, order.mountpoint, options, filesystem, report);
+    await mountFuseNative(fuseNative, order.mountpoint, options, filesystem, writable, report);
   } catch (error) {
     throw new StepError('mount', error);
   }
@@ -51,6 +61,32 @@ async function serve(order: ServerOrder, unmounter: Writable): Promise<void> {
   process.on('SIGHUP', () => {});
   answer({ ready: true });
   await ended;
+}
+
+/** The upper is this process's alone from here on. */
+async function openUpper(
+  { upperFd, workFd, userXattrs }: NonNullable<ServerOrder['writable']>,
+  view: ImageView,
+  key: bigint,
+): Promise<WritableFilesystem> {
+  await loadXattrs().catch((error: unknown) => {
+    throw new StepError('xattrs', error);
+  });
+  // Modes are the callers', whose umask the kernel has taken off.
+  process.umask(0);
+  return step('upper', () => {
+    // One of our own, which the unmounter has not inherited: it would hold the lock for longer than this process lives.
+    const lockedFd = openSync(`/proc/self/fd/${workFd}`, constants.O_RDONLY | constants.O_DIRECTORY);
+    if (!tryLock(lockedFd)) throw new StepError('lock', 'another mount has it');
+    const xattrs = new XattrNames(userXattrs ? 'user.overlay.' : 'trusted.overlay.');
+    const overrides = process.geteuid!() !== 0;
+    return new WritableFilesystem(
+      new Upper({ upperFd, workFd: lockedFd, xattrs, overrides }),
+      lockedFd,
+      view,
+      key,
+    );
+  });
 }
 
 class StepError extends Error {
@@ -66,7 +102,7 @@ function step<T>(name: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    throw new StepError(name, error);
+    throw error instanceof StepError ? error : new StepError(name, error);
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { packageFile } from '../../package-files.js';
 import { LaminaError } from '../../errors.js';
@@ -25,6 +25,12 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
     what: 'the portable driver needs the package fuse-native, which cannot be loaded',
     hint: 'Install it (npm install fuse-native; it has to be built where it has no prebuilt binary), or use --driver native.',
   },
+  xattrs: {
+    code: 'EDRIVER',
+    what: 'the portable driver needs the package fs-xattr for containers, which cannot be loaded',
+    hint: 'Install it (npm install fs-xattr; it is built with a C compiler), or use --driver native.',
+  },
+  upper: { code: 'EMOUNT', what: 'the portable driver cannot use the layer of the container' },
   toc: { code: 'EBADTOC', what: 'the portable driver refused the TOC' },
   'fuse-device': {
     code: 'ENOFUSE',
@@ -45,43 +51,51 @@ export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
       hint: 'Read the image without a mount: lamina fs --help.',
     });
   }
-  if (job.writable !== undefined) {
-    throw new LaminaError('EDRIVER', 'the portable driver cannot mount containers', {
-      hint: 'Use --driver native.',
-    });
-  }
   const tocFd = openSync(job.tocPath, 'r');
   const logFd = openSync(job.logFile, 'w', 0o600);
+  const layerFds: number[] = [];
   try {
+    const { writable } = job;
+    for (const directory of writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory])
+      layerFds.push(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY));
     const files = [...new Set(job.sources.map(({ fd }) => fd))];
+    const firstFile = FIRST_FD + 1 + layerFds.length;
     const order: ServerOrder = {
       mountpoint: job.mountpoint,
       tocFd: FIRST_FD,
       tocName: job.tocPath,
       sources: job.sources.map(({ fd, offset, sizeBytes, name }) => ({
-        fd: FIRST_FD + 1 + files.indexOf(fd),
+        fd: firstFile + files.indexOf(fd),
         offset,
         sizeBytes,
         name,
       })),
       options: kernelOptions(job.options).split(','),
       fsname: job.fsname,
+      ...(writable === undefined
+        ? {}
+        : {
+            writable: {
+              upperFd: FIRST_FD + 1,
+              workFd: FIRST_FD + 2,
+              userXattrs: writable.userXattrs,
+            },
+          }),
       removeAtEnd: [...job.removeAtEnd],
     };
     const server = packageFile('dist/mount/drivers/fuse-native-server.js');
     const child = spawn(process.execPath, [server, JSON.stringify(order)], {
       cwd: '/',
       detached: true,
-      stdio: ['ignore', 'ignore', logFd, 'ipc', tocFd, ...files],
+      stdio: ['ignore', 'ignore', logFd, 'ipc', tocFd, ...layerFds, ...files],
     });
     const answer = await firstAnswer(child);
     if (child.connected) child.disconnect();
     if (answer?.ready) return { pid: child.pid!, process: child };
-    child.kill('SIGKILL');
+    await ended(child);
     throw startError(answer, job);
   } finally {
-    closeSync(tocFd);
-    closeSync(logFd);
+    for (const fd of [tocFd, logFd, ...layerFds]) closeSync(fd);
   }
 }
 
@@ -104,10 +118,23 @@ async function firstAnswer(child: ChildProcess): Promise<ServerAnswer | undefine
   }
 }
 
+/** Kills it. It may hold the lock of a container, which the caller wants to remove. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exit;
+}
+
 function startError(answer: ServerAnswer | undefined, job: ServerJob): LaminaError {
   const log = readFileSync(job.logFile, 'utf8').trim().split('\n').slice(-3).join(' / ');
   const printed = log === '' ? '' : ` (${log})`;
   const failed = answer === undefined || answer.ready ? undefined : answer;
+  // The server holds a lock on the work directory for as long as it runs.
+  if (failed?.step === 'lock')
+    return new LaminaError('EINUSE', `cannot mount ${job.mountpoint}: the container is mounted already`, {
+      path: job.mountpoint,
+    });
   const meaning = STEPS[failed?.step ?? ''] ?? { code: 'EMOUNT', what: 'the portable driver failed' };
   return new LaminaError(
     meaning.code,

@@ -105,6 +105,8 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     for (const file of job.removeAtEnd) args.push('--remove', file);
     args.push('--fsname', job.fsname, '--options', kernelOptions(job.options));
     if (!job.options.uring) args.push('--no-uring');
+    if (job.options.passthrough !== undefined)
+      args.push(job.options.passthrough ? '--passthrough' : '--no-passthrough');
     if (job.options.threads > 0) args.push('--threads', String(job.options.threads));
     args.push(job.mountpoint);
     const child = spawn(binary, args, {

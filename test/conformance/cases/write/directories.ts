@@ -214,9 +214,22 @@ const names: Case[] = [
     'names of 255 bytes of every kind, and odd ones',
     `
     ${lines(KINDS, (kind) => `make ${kind} $name255\nlstat $name255 type = ${kind}\nremove $name255`)}
-    ${lines(['%ff%fe', 'new%0aline', 'back%5cslash', '%20', '-rf', '..a', '...', '%e4%b8%ad', 'comma,equals=', '.wh.f', '.wh..wh..opq', '%01'], (name) => `put ${name} x\ncat ${name} = x\nrename ${name} w/${name}\nls w = ${name < 'f' ? `${name} f` : `f ${name}`}\nunlink w/${name}`)}
+    ${lines(['%ff%fe', 'new%0aline', 'back%5cslash', '%20', '-rf', '..a', '...', '%e4%b8%ad', 'comma,equals=', '%01'], (name) => `put ${name} x\ncat ${name} = x\nrename ${name} w/${name}\nls w = ${name < 'f' ? `${name} f` : `f ${name}`}\nunlink w/${name}`)}
     cat f = hello
     `.replace(/ls w = .*\n/g, ''),
+  ),
+  scripted(
+    'names that begin as the whiteouts of a layer do are names like others',
+    lines(
+      ['.wh.f', '.wh..wh..opq', '.wh.'],
+      (name) => `put ${name} x\ncat ${name} = x\nrename ${name} w/${name}\nunlink w/${name}`,
+    ) + '\ncat f = hello',
+    {
+      'lamina directories':
+        'refuses them with EINVAL where layers may hide names so (image-spec, layer.md), as a layer could not hold them',
+      'lamina image':
+        'refuses them with EINVAL where layers may hide names so (image-spec, layer.md), as a layer could not hold them',
+    },
   ),
   scripted(
     'a path of 4,095 bytes, made step by step and used whole',
