@@ -28,6 +28,13 @@ constexpr const char* kCapability = "security.capability";
 
 bool is_acl(std::string_view name) { return name == kAclAccess || name == kAclDefault; }
 
+// The answer to LISTXATTR: the names, or how long they are.
+int put_list(const std::string& names, uint32_t size, fuse::Reply& reply) {
+  if (size == 0) return reply.put(fuse::GetxattrOut{static_cast<uint32_t>(names.size()), 0}) ? 0 : EIO;
+  if (names.size() > size) return ERANGE;
+  return reply.put_text(names) ? 0 : EIO;
+}
+
 // The times that a SETATTR sets, as utimensat(2) takes them; false when it sets none.
 bool times_of(const fuse::SetattrIn& in, timespec (&times)[2]) {
   if ((in.valid & (fuse::kFattrAtime | fuse::kFattrMtime)) == 0) return false;
@@ -236,6 +243,7 @@ gid_t Union::on_disk_gid(const fuse::SetattrIn& in) const {
 
 int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) {
   if (!options_.xattrs) return EOPNOTSUPP;
+  if (is_private(name)) return ENODATA;
   NodeRecord* record = table_.find(node);
   if (record == nullptr || (!record->has(kUpper) && !lower_of(node).has_layers())) {
     if (image_ == nullptr) return ESTALE;
@@ -259,11 +267,9 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
   };
   if (record->has(kUpper)) {
     const std::string attribute = upper_.names().on_disk(name);
-    if (is_private(attribute)) return ENODATA;
     return with_object(
         *record, [&](const At& at, const struct stat&) { return answer(at.fd(), at.c_str(), attribute); });
   }
-  if (is_private(name)) return ENODATA;
   const LayerPath top = lower_of(node).layers->front();
   return answer(options_.lower_fds[top.layer], top.path.c_str(), layer_names_->on_disk(name));
 }
@@ -274,8 +280,13 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
   const Lower lower = record == nullptr || record->has(kUpper) ? Lower{} : lower_of(node);
   if (record == nullptr || (!record->has(kUpper) && !lower.has_layers())) {
     if (image_ == nullptr) return ESTALE;
-    if (image_->has_xattrs()) return image_->listxattr(record == nullptr ? node : lower.toc, size, reply);
-    return size == 0 ? (reply.put(fuse::GetxattrOut{}) ? 0 : EIO) : 0;
+    // Here names are the users' own.
+    std::string shown;
+    toc::XattrCursor cursor = image_->toc().xattrs(image_->toc().inode(record == nullptr ? node : lower.toc));
+    while (const auto attribute = cursor.next()) {
+      if (!is_private(attribute->name)) shown.append(attribute->name).push_back('\0');
+    }
+    return put_list(shown, size, reply);
   }
   std::vector<char> list;
   int error = 0;
@@ -298,9 +309,7 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
     if (!layer_names_->shown(name)) continue;
     shown.append(name).push_back('\0');
   }
-  if (size == 0) return reply.put(fuse::GetxattrOut{static_cast<uint32_t>(shown.size()), 0}) ? 0 : EIO;
-  if (shown.size() > size) return ERANGE;
-  return reply.put_text(shown) ? 0 : EIO;
+  return put_list(shown, size, reply);
 }
 
 int Union::setxattr(uint64_t node, std::string_view name, std::span<const uint8_t> value,

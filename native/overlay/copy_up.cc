@@ -93,6 +93,7 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     if (!image_->has_xattrs()) return 0;
     toc::XattrCursor cursor = image_->toc().xattrs(image_->toc().inode(lower.toc));
     while (const auto attribute = cursor.next()) {
+      if (is_private(attribute->name)) continue;
       const int error = set(upper_.names().on_disk(attribute->name), attribute->value);
       if (error != 0) return error;
     }

@@ -99,7 +99,10 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
       }
       merged.push_back({layer.layer, path});
       Marks marks;
-      read_marks(*layer_names_, fd, path.c_str(), marks);
+      if (const int error = read_marks(*layer_names_, fd, path.c_str(), marks); error < 0) {
+        found.error = -error;
+        return;
+      }
       if (marks.opaque || is_hidden_below(fd, path) || is_opaque_by_file(fd, path)) {
         stop = true;
         break;
@@ -284,32 +287,36 @@ std::vector<Union::Home> Union::homes(uint32_t ino) const {
   return all;
 }
 
+// Opens its way down from the nearest directory that is open, without recursion: trees may be of any depth.
 int Union::dir_file(uint64_t node, FileRef& file) {
-  if (node == fuse::kRootId) {
-    file = upper_root_;
-    return 0;
-  }
-  file = dirs_->get(node);
-  if (file != nullptr) return 0;
-  NodeRecord* record = table_.find(node);
-  if (record == nullptr || !record->has(kUpper)) return ENOENT;
   for (int tries = 0; tries < kMaxMoves; ++tries) {
-    if (record->has(kRemoved)) return ENOENT;
-    At at;
-    if (const int error = locate(*record, at); error != 0) return error;
-    const int fd = at::open(at.fd(), at.c_str(), O_PATH | O_DIRECTORY);
-    if (fd >= 0) {
+    std::vector<NodeRecord*> closed;
+    for (uint64_t at = node;;) {
+      file = at == fuse::kRootId ? upper_root_ : dirs_->get(at);
+      if (file != nullptr) break;
+      NodeRecord* record = table_.find(at);
+      if (record == nullptr || !record->has(kUpper) || record->has(kRemoved)) return ENOENT;
+      closed.push_back(record);
+      at = table_.place(*record).parent;
+    }
+    bool moved = false;
+    while (!closed.empty() && !moved) {
+      NodeRecord& record = *closed.back();
+      closed.pop_back();
+      const int fd = at::open(file->get(), table_.place(record).name.c_str(), O_PATH | O_DIRECTORY);
+      if (fd < 0 && fd != -ENOENT && fd != -ENOTDIR) return -fd;
+      moved = fd < 0;
+      if (moved) break;
       auto opened = std::make_shared<OpenFile>(OpenFile{UniqueFd(fd), false});
       struct stat status {};
       if (fstat(fd, &status) != 0) return errno;
-      if (status.st_ino == record->object.load(std::memory_order_acquire)) {
-        dirs_->put(node, opened);
-        file = std::move(opened);
-        return 0;
-      }
-    } else if (fd != -ENOENT && fd != -ENOTDIR) {
-      return -fd;
+      // A rename may be under way; then the name leads to another directory.
+      moved = status.st_ino != record.object.load(std::memory_order_acquire);
+      if (moved) break;
+      dirs_->put(record.node, opened);
+      file = std::move(opened);
     }
+    if (!moved) return 0;
     sched_yield();
   }
   return ESTALE;

@@ -47,7 +47,9 @@ void apply_override(int dir, const char* name, const std::string& attribute, str
   } else if (sscanf(value + end, ":block-%u-%u", &major_number, &minor_number) == 2) {
     type = S_IFBLK;
     status.st_rdev = makedev(major_number, minor_number);
-  } else if (sscanf(value + end, ":char-%u-%u", &major_number, &minor_number) == 2) {
+  } else if (sscanf(value + end, ":char-%u-%u", &major_number, &minor_number) == 2 &&
+             (major_number != 0 || minor_number != 0)) {
+    // Never the device that is a whiteout.
     type = S_IFCHR;
     status.st_rdev = makedev(major_number, minor_number);
   }

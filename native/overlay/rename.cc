@@ -62,6 +62,7 @@ int Union::make_room(const Found& found, uint64_t node) {
   // Opaque first: the whiteouts in it hide what must not come back.
   if (!found.lower.empty()) {
     if (const int error = upper_.set_opaque(dir->get(), at::kSelf); error != 0) return error;
+    if (NodeRecord* record = table_.find(node); record != nullptr) record->set(kOpaque);
   }
   return clear_whiteouts(dir->get());
 }

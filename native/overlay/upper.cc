@@ -193,7 +193,11 @@ int Upper::make(int dir, const char* name, mode_t mode, dev_t rdev, const char* 
     } else {
       result = mknodat(dir, name, S_IFREG | 0600, 0);
     }
-    if (result != 0) return errno;
+    // A server that was killed may have made it, and not have lived to say whose it is.
+    if (result != 0 && (errno != EEXIST || !caller.replayed ||
+                        at::get_xattr(dir, name, override_name_.c_str(), nullptr, 0) >= 0)) {
+      return errno;
+    }
     const int error = keep(dir, name, status);
     if (error != 0) unlinkat(dir, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
     return error;

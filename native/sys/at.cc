@@ -36,13 +36,10 @@ std::atomic<bool> has_xattrat{true};
 std::atomic<bool> has_fchmodat2{true};
 
 struct ProcPath {
-  char text[320];
+  std::string text;
   ProcPath(int dir, const char* name) {
-    if (dir == AT_FDCWD) {
-      snprintf(text, sizeof text, "%s", name);
-    } else {
-      snprintf(text, sizeof text, "/proc/self/fd/%d/%s", dir, name);
-    }
+    if (dir != AT_FDCWD) text = "/proc/self/fd/" + std::to_string(dir) + '/';
+    text += name;
   }
 };
 
@@ -92,7 +89,7 @@ ssize_t get_xattr(int dir, const char* name, const char* attribute, void* value,
       [&] {
         return syscall(kGetxattrat, dir, name, AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof arguments);
       },
-      [&] { return lgetxattr(ProcPath(dir, name).text, attribute, value, size); });
+      [&] { return lgetxattr(ProcPath(dir, name).text.c_str(), attribute, value, size); });
 }
 
 int set_xattr(int dir, const char* name, const char* attribute, const void* value, size_t size, int flags) {
@@ -102,13 +99,13 @@ int set_xattr(int dir, const char* name, const char* attribute, const void* valu
       [&] {
         return syscall(kSetxattrat, dir, name, AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof arguments);
       },
-      [&] { return lsetxattr(ProcPath(dir, name).text, attribute, value, size, flags); }));
+      [&] { return lsetxattr(ProcPath(dir, name).text.c_str(), attribute, value, size, flags); }));
 }
 
 int remove_xattr(int dir, const char* name, const char* attribute) {
   return static_cast<int>(
       either([&] { return syscall(kRemovexattrat, dir, name, AT_SYMLINK_NOFOLLOW, attribute); },
-             [&] { return lremovexattr(ProcPath(dir, name).text, attribute); }));
+             [&] { return lremovexattr(ProcPath(dir, name).text.c_str(), attribute); }));
 }
 
 int list_xattrs(int dir, const char* name, std::vector<char>& names) {
@@ -116,7 +113,7 @@ int list_xattrs(int dir, const char* name, std::vector<char>& names) {
   for (;;) {
     const ssize_t length = either(
         [&] { return syscall(kListxattrat, dir, name, AT_SYMLINK_NOFOLLOW, names.data(), names.size()); },
-        [&] { return llistxattr(ProcPath(dir, name).text, names.data(), names.size()); });
+        [&] { return llistxattr(ProcPath(dir, name).text.c_str(), names.data(), names.size()); });
     if (length >= 0) {
       names.resize(static_cast<size_t>(length));
       return 0;

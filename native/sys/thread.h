@@ -8,10 +8,11 @@
 
 namespace lamina {
 
-// Runs `body` on a thread with a small stack. Returns 0 or a positive errno.
+// Runs `body` on a thread. Returns 0 or a positive errno.
 template <typename Body>
 int start_thread(Body body) {
-  constexpr size_t kStackSize = 256 * 1024;
+  // Address space, not memory: what lies below a deep directory is found by recursion.
+  constexpr size_t kStackSize = 16 * 1024 * 1024;
   auto owned = std::make_unique<Body>(std::move(body));
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);

@@ -332,7 +332,7 @@ class ScriptGenerator extends Chooser {
     }
     if (isNew) this.tree.kinds.set(path, 'other');
     // None leads out of the subtree of its process.
-    if (choice < 0.85) return `symlink ${this.pick(['a', './b', 'a/b', '/nowhere'])} ${path}`;
+    if (choice < 0.85) return `symlink ${this.pick(['a', './b', 'a/b', '/nowhere/at/all'])} ${path}`;
     return `mknod ${path} ${this.pick(['fifo 644', 'socket 600', 'char 666 1:3', 'block 600 7:200'])}`;
   }
 

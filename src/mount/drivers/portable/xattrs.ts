@@ -6,13 +6,20 @@ import type { ByteString } from '../../../bytes.js';
 import { bufferToBytes } from '../../../bytes.js';
 import { isErrno } from './errno.js';
 
-type FsXattr = typeof import('fs-xattr');
+/** What is used of it, written down here: it is optional, and this must compile without. */
+interface FsXattr {
+  listAttributesSync(path: string): string[];
+  getAttributeSync(path: string, name: string): Buffer;
+  setAttributeSync(path: string, name: string, value: Buffer): void;
+  removeAttributeSync(path: string, name: string): void;
+}
 
 let loaded: FsXattr | undefined;
 
 /** Raises what the loader raises, when the package is not installed or was not built. */
 export async function loadXattrs(): Promise<void> {
-  loaded = await import('fs-xattr');
+  const name = 'fs-xattr';
+  loaded = (await import(name)) as FsXattr;
 }
 
 function calls(): FsXattr {
