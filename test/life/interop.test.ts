@@ -224,8 +224,8 @@ describe.skipIf(!capable)('an upper', () => {
     await ours.mount(',squash_to_uid=1234,squash_to_gid=4321');
     expect(statSync(join(dir, 'f'))).toMatchObject({ uid: 1234, gid: 4321 });
     await ours.umount();
-    // In the mount : on the disk : how many.
-    await ours.mount(',uidmapping=0:0:1:1:100000:65536,gidmapping=0:0:1:1:100000:65536');
+    // On the disk : in the mount : how many, as fuse-overlayfs has it.
+    await ours.mount(',uidmapping=0:0:1:100000:1:65536,gidmapping=0:0:1:100000:1:65536');
     writeFileSync(join(dir, 'new'), '');
     execFileSync('chown', ['5:6', join(dir, 'new')]);
     expect(statSync(join(dir, 'new'))).toMatchObject({ uid: 5, gid: 6 });
