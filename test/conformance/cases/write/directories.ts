@@ -227,8 +227,6 @@ const names: Case[] = [
     {
       'lamina directories':
         'refuses them with EINVAL where layers may hide names so (image-spec, layer.md), as a layer could not hold them',
-      'lamina image':
-        'refuses them with EINVAL where layers may hide names so (image-spec, layer.md), as a layer could not hold them',
     },
   ),
   scripted(
