@@ -108,9 +108,20 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
       record->set(kOrphan);
       return upper_.make_whiteout(dir->get(), text.c_str());
     }
-    if (renameat(dir->get(), text.c_str(), upper_.work(), kept.c_str()) != 0) return errno;
-    record->set(kOrphan);
-    return 0;
+    if (renameat(dir->get(), text.c_str(), upper_.work(), kept.c_str()) == 0) {
+      record->set(kOrphan);
+      return 0;
+    }
+    if ((errno != EDQUOT && errno != ENOSPC) || found.status.st_nlink > 1) return errno;
+    // Removing must work where there is no room for another name: what is open lives as long as its
+    // descriptor is kept.
+    FileRef held;
+    data_file(node, false, held);
+    mark_removed(*record, found.status);
+    if (unlinkat(dir->get(), text.c_str(), 0) == 0) return 0;
+    const int error = errno;
+    unmark_removed(*record);
+    return error;
   }
   // Before the object is gone: its number may be another's right after that.
   if (keep == Keep::kAttributes) mark_removed(*record, found.status);

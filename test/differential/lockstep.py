@@ -225,8 +225,26 @@ def first_difference(sides, left, right):
     return 'more on one side'
 
 
+# overlayfs moves the mtime of a file whose data follows its attributes (metacopy) as soon as it is opened for writing, although
+# nothing is written: ovl_copy_up_meta_inode_data does not put it back. The same line with an older time is right.
+FILE_MADE_NOW = re.compile(r'^(\S+ f \d{4} \d+ \d+:\d+ -) now (\d+ \S+ .*)$')
+
+
+def without_moved_times(kernel, other):
+    lines, others = kernel.split('\n'), other.split('\n')
+    if len(lines) != len(others):
+        return kernel
+    for at, (line, one) in enumerate(zip(lines, others)):
+        made = FILE_MADE_NOW.match(line)
+        if made and re.fullmatch(re.escape(made[1]) + r' 1700000000\.0{9} ' + re.escape(made[2]), one):
+            lines[at] = one
+    return '\n'.join(lines)
+
+
 def compare_dumps(sides, when):
     left, right = (side.dump() for side in sides)
+    if sides[0].kind == 'kernel' and sides[1].kind != 'kernel':
+        left = without_moved_times(left, right)
     if left != right:
         raise Difference('dumps differ %s\n%s' % (when, first_difference(sides, left, right)))
 
