@@ -241,6 +241,15 @@ def without_moved_times(kernel, other):
     return '\n'.join(lines)
 
 
+def same_result(sides, left, right):
+    if left == right:
+        return True
+    kernel, other = (left, right) if sides[0].kind == 'kernel' else (right, left)
+    if 'kernel' not in (sides[0].kind, sides[1].kind) or None in (left, right):
+        return False
+    return kernel.startswith('file ') and kernel.replace(' now ', ' 1700000000000000000 ') == other
+
+
 def compare_dumps(sides, when):
     left, right = (side.dump() for side in sides)
     if sides[0].kind == 'kernel' and sides[1].kind != 'kernel':
@@ -256,7 +265,7 @@ def step(sides, number, line):
         results = [in_parallel(side, line['parallel']) for side in sides]
         for at, lines in enumerate(line['parallel']):
             for text, left, right in zip(lines, results[0][at], results[1][at]):
-                if left != right:
+                if not same_result(sides, left, right):
                     raise Difference('line %d, process %d: %s\n%s: %s\n%s: %s' % (number, at, text, sides[0].kind, left, sides[1].kind, right))
         compare_dumps(sides, 'after line %d' % number)
     elif line == 'remount':
@@ -266,7 +275,8 @@ def step(sides, number, line):
             side.wait_for_end()
             side.mount()
             after = side.inodes()
-            if before != after:
+            # overlayfs shows other numbers itself for some of its copied-up files; ours must not.
+            if before != after and side.kind != 'kernel':
                 name = next(name for name in list(before) + list(after) if before.get(name) != after.get(name))
                 raise Difference('inode numbers differ on %s after a remount (line %d): %r was %s, is %s' % (
                     side.kind, number, name, before.get(name), after.get(name)))
@@ -281,7 +291,7 @@ def step(sides, number, line):
         compare_dumps(sides, 'after the swap of line %d (each shows what the other wrote)' % number)
     else:
         left, right = (side.run(line) for side in sides)
-        if left != right:
+        if not same_result(sides, left, right):
             raise Difference('line %d: %s\n%s: %s\n%s: %s' % (number, line, sides[0].kind, left, sides[1].kind, right))
 
 
