@@ -27,7 +27,8 @@ struct ServeOptions {
   uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
   // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file, which is worth
-  // it where requests are cheap: unless asked for, only with io_uring.
+  // it where requests are cheap: unless asked for, only with io_uring. The kernel takes no setuid bit away
+  // when it writes itself: unless asked for, only where they mean nothing (nosuid).
   std::optional<bool> passthrough;
   bool supervisor = true;
   fuse::MountOptions mount;

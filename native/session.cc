@@ -120,17 +120,17 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
-  const fuse::Wishes wishes{
-      .uring = want_uring,
-      .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
-      .writable = writable,
-      .passthrough = writable && geteuid() == 0 && options.passthrough.value_or(want_uring)};
+  const fuse::Wishes wishes{.uring = want_uring,
+                            .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
+                            .writable = writable,
+                            .passthrough = writable && geteuid() == 0 &&
+                                           options.passthrough.value_or(want_uring && !options.mount.suid)};
   fuse::Granted granted;
   const int error = fuse::negotiate(mounted_.device.get(), wishes, granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
   good = good && clone_devices(failure);
   if (good) shared().transport.store(granted.uring ? kTransportUring : kTransportDevice);
-  if (good && granted.passthrough) union_->use_passthrough(mounted_.device.get());
+  if (good && union_ != nullptr) union_->set_device(mounted_.device.get(), granted.passthrough);
   if (!good) fuse::unmount_image(options.mount.mountpoint, fuse::Unmount::kForce, mounted_.by_helper);
   return good;
 }

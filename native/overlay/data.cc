@@ -118,7 +118,11 @@ int Union::strip_privileges(NodeRecord& record) {
   return with_object(record, [&](const At& at, const struct stat& status) {
     mode_t mode = status.st_mode & ~static_cast<mode_t>(S_ISUID);
     if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) mode &= ~static_cast<mode_t>(S_ISGID);
-    return mode == status.st_mode ? 0 : upper_.chmod(at.fd(), at.c_str(), mode);
+    if (mode == status.st_mode) return 0;
+    const int error = upper_.chmod(at.fd(), at.c_str(), mode);
+    // The kernel goes by the mode that it knows when it runs the file.
+    if (error == 0) notify_attributes(record.node);
+    return error;
   });
 }
 

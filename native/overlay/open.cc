@@ -67,7 +67,7 @@ void Union::notify_attributes(uint64_t node) const {
     fuse::NotifyInvalInodeOut body;
   } message{{sizeof message, fuse::kNotifyInvalInode, 0}, {node, -1, 0}};
   // ENOENT: the kernel is only just being told of the node.
-  [[maybe_unused]] const ssize_t written = ::write(backing_device_, &message, sizeof message);
+  [[maybe_unused]] const ssize_t written = ::write(device_, &message, sizeof message);
 }
 
 void Union::release(uint64_t node) {

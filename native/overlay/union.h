@@ -47,8 +47,11 @@ class Union final : public fuse::Filesystem {
 
   // Checks the directories and makes the memory that servers share; before the first fork.
   bool open(const UnionOptions& options, Failure& failure);
-  // OPEN is to be answered, with files that the kernel uses itself; `device` is the mount's /dev/fuse.
-  void use_passthrough(int device) { backing_device_ = device; }
+  // The mount's /dev/fuse; with `passthrough` OPEN is to be answered, with files that the kernel uses itself.
+  void set_device(int device, bool passthrough) {
+    device_ = device;
+    backing_device_ = passthrough ? device : -1;
+  }
   // In each server, before it answers.
   bool start();
 
@@ -271,6 +274,7 @@ class Union final : public fuse::Filesystem {
   uint64_t toc_key_;
   UnionOptions options_;
   bool has_upper_ = false;
+  int device_ = -1;
   // -1: OPEN is not answered.
   int backing_device_ = -1;
   bool acl_ = false;

@@ -48,7 +48,7 @@ allow_other        as --allow-other
 verify=WHEN        hash layers that are read in place "background" (default), "before" or "none"
 threads=N          server threads (default one for each CPU)
 no_uring           do not use FUSE-over-io_uring
-no_passthrough     serve the data of the container's own files as well (root; with io_uring the kernel
+no_passthrough     serve the data of the container's own files as well (root; with io_uring and nosuid the kernel
                    reads and writes them itself; "passthrough": also without)`;
 
 async function run(name: string, directory: string, flags: Flags): Promise<void> {
