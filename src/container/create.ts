@@ -5,7 +5,7 @@ import { ROOT_INO } from '../layer/tree.js';
 import { OVERRIDE_STAT } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import type { ContainerStore } from './store.js';
 
 /** Root of a user namespace may not set `trusted.` attributes (xattr(7)); user_namespaces(7) says how it is told. */
