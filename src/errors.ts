@@ -31,6 +31,10 @@ export const ERROR_CODES = {
   EBLOB: { exitCode: 1, hint: 'The archive lacks a part of the image; save or copy it again.' },
   EMEDIATYPE: { exitCode: 1, hint: 'Only tar layers, plain or compressed by gzip or zstd, can be read.' },
   ENOIMAGE: { exitCode: 1, hint: 'Name one of the images that the archive holds.' },
+  ECONFLICT: {
+    exitCode: 1,
+    hint: 'Remove what uses the image first: lamina ps -a and lamina mounts show it.',
+  },
   EPLATFORM: { exitCode: 1, hint: 'Choose one of the platforms it has with --platform.' },
   ENOTARCHIVE: { exitCode: 1, hint: 'Give a docker archive, or an OCI layout as a directory or a tar.' },
   EBADTOC: { exitCode: 1, hint: 'Remove the file; it is made again when needed.' },
