@@ -51,6 +51,9 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
   },
+  ETEMPLATE: { exitCode: 64, hint: 'How to write a template: https://docs.docker.com/go/formatting/' },
+  EFIELD: { exitCode: 1, hint: 'See what there is with: --format json.' },
+  EFILTER: { exitCode: 1, hint: 'Run the command with --help.' },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 
