@@ -6,7 +6,7 @@ import { LaminaError } from '../errors.js';
 import { openImage } from '../image/open.js';
 import type { OpenedImage, OpenImageOptions } from '../image/open.js';
 import { formatPlatform } from '../oci/platform.js';
-import type { ContainerImage, ContainerRecord } from './record.js';
+import type { ContainerImage, ContainerRecord } from '../store/container-record.js';
 
 export type BaseOptions = Omit<OpenImageOptions, 'parsed' | 'platform'>;
 

@@ -5,7 +5,7 @@ import { OVERRIDE_STAT } from '../layer/upper.js';
 import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import type { ContainerStore } from './store.js';
 
 /** Raises ENAME, EUSAGE and what the system says; nothing is left then. */
