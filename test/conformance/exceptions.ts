@@ -47,6 +47,12 @@ export const FUSE_NATIVE_WRITE_EXCEPTIONS: Record<string, string> = {
     ]),
   ),
   'fallocate by another user clears setuid and setgid': limit['no-fallocate'],
+  ...Object.fromEntries(
+    ['4755', '2755', '6755'].map((bits) => [
+      `fallocate by its owner clears the bits ${bits} of a file that is in the upper already`,
+      limit['no-fallocate'],
+    ]),
+  ),
   'fallocate makes room, longer or not': limit['no-fallocate'],
   'fallocate punches holes in lower and new files': limit['no-fallocate'],
   'truncation is seen in a map, and what comes back after it is zero': limit['no-fallocate'],

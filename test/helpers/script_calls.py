@@ -395,7 +395,7 @@ def call_word_counts(path):
     return ['%s%d' % (chr(one), data.count(one)) for one in sorted(set(data))]
 
 
-def call_exec(path, *arguments):
+def call_exec(path, *arguments, before=None):
     """Runs the program; its standard output."""
     out = os.memfd_create('out')
     back, told = os.pipe()
@@ -403,6 +403,8 @@ def call_exec(path, *arguments):
     if child == 0:
         try:
             os.dup2(out, 1)
+            if before is not None:
+                before()
             os.execv(path, [path, *arguments])
         except OSError as error:
             os.write(told, b'%d' % error.errno)
@@ -416,6 +418,22 @@ def call_exec(path, *arguments):
     if number:
         raise OSError(int(number), 'exec')
     return data.strip()
+
+
+def call_exec_as(uid, path, *arguments):
+    """As exec, by a process that has given up everything it had of root."""
+    def give_up():
+        os.setgroups([])
+        os.setresgid(int(uid), int(uid), int(uid))
+        os.setresuid(int(uid), int(uid), int(uid))
+    return call_exec(path, *arguments, before=give_up)
+
+
+def call_statx_mode(path):
+    """The mode when nothing else is asked for: a cache may know it where it does not know all."""
+    area = ctypes.create_string_buffer(256)
+    checked(libc.statx(AT_FDCWD, path, 0x100, 2, area))
+    return '%04o' % stat.S_IMODE(struct.unpack_from('<H', area.raw, 28)[0])
 
 
 def call_copy(source, destination):
