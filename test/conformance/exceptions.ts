@@ -65,6 +65,8 @@ export const FUSE_NATIVE_WRITE_EXCEPTIONS: Record<string, string> = {
   'attributes of an unlinked lower file change through its descriptor': limit['utimens-milliseconds'],
   'SEEK_DATA and SEEK_HOLE tell the holes of lower and new files': limit['no-seek-hole'],
   'a sparse lower file stays sparse when it is copied up': limit['no-seek-hole'],
+  'the names of trusted attributes are listed for root alone, of lower and upper files':
+    limit['trusted-names-listed'],
   'an ACL of a lower file is enforced and survives copy-up': limit['acl-not-enforced'],
   'setting an ACL sets the mode, chmod changes its mask, and removing it leaves the mode':
     limit['acl-not-enforced'],
