@@ -43,7 +43,23 @@ export interface Counters {
 }
 
 /** Opcodes of the FUSE protocol (include/uapi/linux/fuse.h). */
-export const OPCODE = { lookup: 1, getattr: 3, open: 14, read: 15, opendir: 27, readdirplus: 44 };
+export const OPCODE = { lookup: 1, getattr: 3, open: 14, read: 15, write: 16, opendir: 27, readdirplus: 44 };
+
+/** Raises where the file holds no counters. */
+export function readCounters(file: string): Counters {
+  const bytes = readFileSync(file);
+  const at = (offset: number): number => Number(bytes.readBigUInt64LE(offset));
+  if (bytes.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('no counters');
+  return {
+    serverPid: at(16),
+    restarts: at(24),
+    uring: at(32) === 1,
+    bytesRead: at(40),
+    ioErrors: at(48),
+    takenOver: at(56),
+    requests: Array.from({ length: 64 }, (_, opcode) => at(64 + opcode * 8)),
+  };
+}
 
 /** A directory with the tars and the TOC of a stack; serves it as often as is asked. */
 export class ServerBench {
@@ -102,18 +118,7 @@ export class ServerBench {
   }
 
   counters(): Counters {
-    const bytes = readFileSync(this.stats);
-    const at = (offset: number): number => Number(bytes.readBigUInt64LE(offset));
-    if (bytes.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('no counters');
-    return {
-      serverPid: at(16),
-      restarts: at(24),
-      uring: at(32) === 1,
-      bytesRead: at(40),
-      ioErrors: at(48),
-      takenOver: at(56),
-      requests: Array.from({ length: 64 }, (_, opcode) => at(64 + opcode * 8)),
-    };
+    return readCounters(this.stats);
   }
 
   isMounted(): boolean {
