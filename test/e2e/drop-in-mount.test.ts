@@ -13,7 +13,7 @@ import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/side-by-side.js';
 import type { CommandOutcome, Program } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
 import { parseMountOptions } from '../../src/mount/options.js';
-import { isServerBuilt } from '../native/server.js';
+import { isServerBuilt } from '../helpers/server-binary.js';
 
 const able =
   needs('root', '/dev/fuse', 'kernel overlayfs', 'command fuse-overlayfs', 'command unshare') &&

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withUring } from '../helpers/drop-in.js';
 import { needs, requirement } from '../helpers/require.js';
+import { isServerBuilt } from '../helpers/server-binary.js';
 import { DropIn } from '../helpers/side-by-side.js';
 import type { CommandOutcome } from '../helpers/side-by-side.js';
 import type { Counters } from '../native/server.js';
-import { isServerBuilt, OPCODE, readCounters } from '../native/server.js';
+import { OPCODE, readCounters } from '../native/server.js';
 
 const able = needs('root', '/dev/fuse') && requirement('the built server (npm run build)', isServerBuilt());
 const hasUring =

@@ -1,16 +1,7 @@
 /** `lamina-fuse serve` as src/mount starts it, but without the rest of Lamina around: for tests of the server alone. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -18,17 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { encodeToc } from '../../src/merge/encode.js';
 import { mergeLayers } from '../../src/merge/merge.js';
 import { indexSources } from '../helpers/merged-dump.js';
+import { SERVER } from '../helpers/server-binary.js';
 import { layerTar } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 export const NATIVE = fileURLToPath(new URL('../../native', import.meta.url));
-export const SERVER =
-  process.env['LAMINA_FUSE'] ??
-  fileURLToPath(new URL(`../../prebuilds/${process.platform}-${process.arch}/lamina-fuse`, import.meta.url));
-
-export function isServerBuilt(): boolean {
-  return existsSync(SERVER);
-}
 
 /** The counters of native/sys/stats.h. */
 export interface Counters {
