@@ -12,6 +12,8 @@ export type Driver = 'native' | 'fuse-native';
 
 const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(CHECKOUT, 'dist/cli/main.js');
+/** What Node runs. */
+export { MAIN as LAMINA_MAIN };
 
 /** Whether the command is built and has what `driver` needs. */
 export function isLaminaBuilt(driver: Driver): boolean {
