@@ -44,7 +44,9 @@ export async function printJson(analysis: Analysis, out: Output): Promise<void> 
     const head = { index, id, digestId: diffId, sizeBytes, command: command ?? '(missing)' };
     await out.print(`${index === 0 ? '' : ','}\n${jsonText(head).slice(0, -1)},"fileList":[`);
     const files: DiveFile[] = [];
-    visitChildrenFirst(analysis.trees[index]!, ({ file }) => file !== undefined && files.push(file));
+    visitChildrenFirst(analysis.trees[index]!.root, 'byte order', ({ file }) => {
+      if (file !== undefined) files.push(file);
+    });
     for (const [at, file] of files.entries())
       await out.print(`${at === 0 ? '' : ','}\n${jsonText(fileInfo(file))}`);
     await out.print(']}');

@@ -17,11 +17,10 @@ import type { Content } from '../compare/content.js';
 import type { OpenedImage } from '../open.js';
 import { ChangeCollector } from './changes.js';
 import type { HiddenVersion, LayerChange } from './changes.js';
-import { diveTree } from './dive-tree.js';
+import { DiveTreeBuilder } from './dive-tree.js';
 import type { DiveTree } from './dive-tree.js';
 import { efficiencyOf } from './efficiency.js';
 import type { Efficiency } from './efficiency.js';
-import type { TarEntry } from '../../tar/scan.js';
 
 export interface ChangeCounts {
   added: number;
@@ -109,10 +108,10 @@ export function analyzeOpened(opened: OpenedImage): Analysis {
   const trees: DiveTree[] = [];
   const collector = new ChangeCollector();
   const tocs = sources.map((source, index) => {
-    const entries: TarEntry[] = [];
+    const tree = new DiveTreeBuilder();
     const layer = { diffId: diffIds[index]!, sizeBytes: source.sizeBytes };
-    const toc = indexLayer(source, layer, index, undefined, (entry) => entries.push(entry));
-    trees.push(diveTree(entries));
+    const toc = indexLayer(source, layer, index, undefined, (entry) => tree.add(entry));
+    trees.push(tree.finish());
     return toc;
   });
   const { root } = mergeLayers(tocs, collector);

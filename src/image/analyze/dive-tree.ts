@@ -33,31 +33,48 @@ export interface DiveTree {
   sizeBytes: number;
 }
 
-export function diveTree(entries: Iterable<TarEntry>): DiveTree {
-  const root = emptyNode('');
-  let sizeBytes = 0;
-  for (const entry of entries) {
-    const path = cleanPath(entry.name);
-    if (path === '.' || path === '/') continue;
-    const { type, linkName, mode, uid, gid } = entry;
-    sizeBytes += entry.sizeBytes;
-    addFile(root, path.split('/'), { path, type, linkName, sizeBytes: entry.sizeBytes, mode, uid, gid });
+/** Takes the entries of one layer's tar, in their order. */
+export class DiveTreeBuilder {
+  readonly #root = emptyNode('');
+  #sizeBytes = 0;
+  /** The directory of the entry before, which most entries share. */
+  #previous: { path: ByteString; node: DiveNode } = { path: '', node: this.#root };
+
+  add({ name, type, linkName, sizeBytes, mode, uid, gid }: TarEntry): void {
+    const path = cleanPath(name);
+    if (path === '.' || path === '/') return;
+    this.#sizeBytes += sizeBytes;
+    const slash = path.lastIndexOf('/');
+    const directory = path.slice(0, Math.max(0, slash));
+    if (directory !== this.#previous.path) {
+      const node = descend(this.#root, directory.split('/'));
+      if (node === undefined) return;
+      this.#previous = { path: directory, node };
+    }
+    const node = descend(this.#previous.node, [path.slice(slash + 1)]);
+    if (node !== undefined) node.file = { path, type, linkName, sizeBytes, mode, uid, gid };
   }
-  return { root, sizeBytes };
+
+  finish(): DiveTree {
+    return { root: this.#root, sizeBytes: this.#sizeBytes };
+  }
 }
 
-/** Depth first, children before their directory, in byte order; not the root. `path` begins with a slash and has no whiteout prefix at its end. */
+/** Depth first, children before their directory; not the root. `path` begins with a slash and has no whiteout prefix at its end. */
 export function visitChildrenFirst(
-  tree: DiveTree,
+  node: DiveNode,
+  order: 'byte order' | 'any order',
   visit: (node: DiveNode, path: ByteString) => void,
-  node: DiveNode = tree.root,
-  parent: ByteString = '',
+  path: ByteString = '',
 ): void {
-  for (const name of [...node.children.keys()].sort(compareBytes)) {
-    const child = node.children.get(name)!;
-    visitChildrenFirst(tree, visit, child, `${parent}/${name}`);
-    visit(child, `${parent}/${bareName(name)}`);
+  for (const child of order === 'any order' ? node.children.values() : sortedChildren(node)) {
+    visitChildrenFirst(child, order, visit, `${path}/${child.name}`);
+    visit(child, `${path}/${bareName(child.name)}`);
   }
+}
+
+function sortedChildren({ children }: DiveNode): DiveNode[] {
+  return [...children.values()].sort((a, b) => compareBytes(a.name, b.name));
 }
 
 export function isWhiteout(node: DiveNode): boolean {
@@ -78,18 +95,28 @@ export class DiveStack {
 
   /** Sum of the sizes of all that stands below and at `path` in the layers under `layer`; 0 when that is not a described directory. */
   directoryBytes(path: ByteString, layer: number): number {
-    while (this.#next < layer) this.#stack(this.#trees[this.#next++]!);
+    while (this.#next < layer) stackNode(this.#root, this.#trees[this.#next++]!.root);
     let node: DiveNode | undefined = this.#root;
-    for (const name of namesOf(path)) node = node?.children.get(name);
+    for (const name of path.split('/')) if (name !== '') node = node?.children.get(name);
     return node?.file?.type === 'dir' ? subtreeBytes(node) : 0;
   }
+}
 
-  #stack(upper: DiveTree): void {
-    visitChildrenFirst(upper, (node, path) => {
-      const names = namesOf(path);
-      if (isWhiteout(node)) removePath(this.#root, names);
-      else addFile(this.#root, names, node.file);
-    });
+/** dive adds and removes children in the order of their names, where `.wh.a` comes before `a` but after `+`. */
+function stackNode(lower: DiveNode, upper: DiveNode): void {
+  const hasWhiteout = [...upper.children.keys()].some(isReservedName);
+  for (const child of hasWhiteout ? sortedChildren(upper) : upper.children.values()) {
+    if (isWhiteout(child)) {
+      lower.children.delete(bareName(child.name));
+      continue;
+    }
+    let below = lower.children.get(child.name);
+    if (below === undefined) {
+      below = emptyNode(child.name);
+      lower.children.set(child.name, below);
+    }
+    stackNode(below, child);
+    below.file = child.file;
   }
 }
 
@@ -107,34 +134,33 @@ function copyNode({ name, file, children }: DiveNode): DiveNode {
   return { name, file, children: new Map([...children].map(([key, child]) => [key, copyNode(child)])) };
 }
 
-function namesOf(path: ByteString): ByteString[] {
-  return path.split('/').filter((name) => name !== '');
-}
-
-/** The last of equal paths wins. AUFS's bookkeeping and opaque markers make nothing but the directories that hold them. */
-function addFile(root: DiveNode, names: readonly ByteString[], file: DiveFile | undefined): void {
-  let node = root;
+/**
+ * The node at a path below `node`, made where it is not; undefined below and for AUFS's bookkeeping and opaque markers, which make nothing
+ * but the directories that hold them.
+ */
+function descend(node: DiveNode, names: readonly ByteString[]): DiveNode | undefined {
+  let at = node;
   for (const name of names) {
     if (name === '') continue;
-    let child = node.children.get(name);
+    let child = at.children.get(name);
     if (child === undefined) {
-      if (isReservedName(name) && isReservedName(bareName(name))) return;
+      if (isReservedName(name) && isReservedName(bareName(name))) return undefined;
       child = emptyNode(name);
-      node.children.set(name, child);
+      at.children.set(name, child);
     }
-    node = child;
+    at = child;
   }
-  node.file = file;
-}
-
-function removePath(root: DiveNode, names: readonly ByteString[]): void {
-  let parent: DiveNode | undefined = root;
-  for (const name of names.slice(0, -1)) parent = parent?.children.get(name);
-  parent?.children.delete(names.at(-1)!);
+  return at;
 }
 
 /** Go's path.Clean. */
-function cleanPath(path: ByteString): ByteString {
+function cleanPath(name: ByteString): ByteString {
+  const path = name.endsWith('/') ? name.slice(0, -1) : name;
+  if (path !== '' && !/(^|\/)\.{0,2}(\/|$)/.test(path)) return path;
+  return cleanOddPath(name);
+}
+
+function cleanOddPath(path: ByteString): ByteString {
   const isRooted = path.startsWith('/');
   const names: ByteString[] = [];
   for (const name of path.split('/')) {

@@ -38,7 +38,7 @@ export function efficiencyOf(trees: readonly DiveTree[]): Efficiency {
   const stack = new DiveStack(trees);
   const paths = new Map<ByteString, { count: number; sizeBytes: number; smallest: number }>();
   for (const [layer, tree] of trees.entries()) {
-    visitChildrenFirst(tree, (node, path) => {
+    visitChildrenFirst(tree.root, 'any order', (node, path) => {
       if (node.children.size > 0) return;
       const sizeBytes = isWhiteout(node) ? stack.directoryBytes(path, layer) : (node.file?.sizeBytes ?? 0);
       const known = paths.get(path);
