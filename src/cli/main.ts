@@ -7,6 +7,7 @@ import { DockerStyleCommand, commandPath, usageError } from './help.js';
 import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
+import { register as registerImages } from './image/index.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerUmount } from './umount.js';
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     registerMounts,
     registerContainers,
     registerAnalyze,
+    registerImages,
     registerFs,
   ])
     register(program);

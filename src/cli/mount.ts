@@ -1,7 +1,7 @@
 /** `lamina mount CONTAINER|IMAGE DIR` */
 import type { ChildProcess } from 'node:child_process';
 import type { Command } from 'commander';
-import type { ContainerRecord } from '../container/record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
 import type { OpenedImage, OpenImageOptions } from '../image/open.js';

@@ -4,8 +4,8 @@ import type { ByteString, Xattrs } from '../bytes.js';
 import { bytesToBuffer } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import type { NodeType } from '../layer/tree.js';
-import { startHelper, untilEnded } from './helper.js';
-import type { Helper } from './helper.js';
+import { startHelper, untilEnded } from '../store/helper.js';
+import type { Helper } from '../store/helper.js';
 
 const RECORD_BYTES = 72;
 const KINDS = { put: 1, link: 2, removeXattr: 3 } as const;

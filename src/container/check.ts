@@ -25,7 +25,7 @@ import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { openBase } from './base.js';
 import { overlayPrefix } from './open.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import { scanDirectory } from './scan.js';
 import type { ContainerStore } from './store.js';
 

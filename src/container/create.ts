@@ -5,7 +5,9 @@ import { ROOT_INO } from '../layer/tree.js';
 import { OVERRIDE_STAT } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
+import { ImageStore } from '../store/image-store.js';
+import { noSuchImage } from '../store/snapshot.js';
 import type { ContainerStore } from './store.js';
 
 /** Root of a user namespace may not set `trusted.` attributes (xattr(7)); user_namespaces(7) says how it is told. */
@@ -33,7 +35,7 @@ export async function createContainer(
     labels: Object.fromEntries(config.labels),
   };
   // A union shows the attributes of the uppermost root. Whoever is not root keeps the image's owners in an attribute.
-  return store.create(container, name, async (upper) => {
+  const prepare = async (upper: string): Promise<void> => {
     const applier = new Applier(upper, { chown: isRoot });
     const mode = root.mode.toString(8).padStart(4, '0');
     const override = {
@@ -43,5 +45,14 @@ export async function createContainer(
     const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];
     await applier.put('', { ...root, mode: isRoot ? root.mode : 0o700, xattrs });
     await applier.finish('cannot prepare');
+  };
+  const create = (): Promise<ContainerRecord> => store.create(container, name, prepare);
+  if (opened.located.transport !== 'store') return create();
+  // Under the lock of the images, so that none is removed between being found and being held.
+  const images = new ImageStore(opened.cache.root);
+  return images.update(() => {
+    const { manifestDigest, imageId } = opened.archived;
+    if (manifestDigest === undefined || !images.blobs.has(manifestDigest)) throw noSuchImage(imageId);
+    return create();
   });
 }

@@ -10,7 +10,7 @@ import { parseMountOptions } from '../mount/options.js';
 import { MountTable, processStart, runDirectory } from '../mount/table.js';
 import { umount } from '../mount/umount.js';
 import { openBase } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import type { ContainerStore } from './store.js';
 
 const PREFIX = 'cp-';

@@ -13,7 +13,7 @@ import { startNative } from './drivers/native.js';
 import type { WritableLayer } from './drivers/native.js';
 import { undoFile } from './drivers/portable/undo-file.js';
 import type { DriverName, MountOptions } from './options.js';
-import { serverBinary } from './server-binary.js';
+import { serverBinary } from '../server-binary.js';
 import { mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 import { resolveMountpoint, umount } from './umount.js';

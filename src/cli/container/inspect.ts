@@ -1,6 +1,6 @@
 /** `lamina container inspect`: what is known of a container, in docker's names. */
 import type { Command } from 'commander';
-import type { ContainerRecord } from '../../container/record.js';
+import type { ContainerRecord } from '../../store/container-record.js';
 import type { ContainerStore } from '../../container/store.js';
 import { LaminaError } from '../../errors.js';
 import { formatTemplate } from '../template.js';

@@ -1,6 +1,6 @@
 /** `lamina ps`, `lamina container ls`: a container is listed while it is mounted, with --all always. */
 import type { Command } from 'commander';
-import type { ContainerRecord } from '../../container/record.js';
+import type { ContainerRecord } from '../../store/container-record.js';
 import { LaminaError } from '../../errors.js';
 import type { MountRecord } from '../../mount/table.js';
 import { formatAge, formatTable } from '../format.js';

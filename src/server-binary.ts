@@ -1,7 +1,7 @@
 /** Finds the native server: LAMINA_FUSE, or the file that the package carries or that `npm run build:native` made. */
 import { accessSync, constants } from 'node:fs';
-import { LaminaError } from '../errors.js';
-import { packageFile } from '../package-files.js';
+import { LaminaError } from './errors.js';
+import { packageFile } from './package-files.js';
 
 /** Absolute path of `lamina-fuse`. Raises ENOSERVER that says where it was looked for and how to build one. */
 export function serverBinary(): string {

@@ -1,6 +1,6 @@
 /** container.json: what a container is, and how its image is found again. */
 import { LaminaError } from '../errors.js';
-import type { ArchiveForm } from '../archive/image.js';
+import type { ImageTransport } from '../archive/image.js';
 
 export const RECORD_VERSION = 1;
 
@@ -23,14 +23,16 @@ export interface ContainerImage {
   /** As it was named. */
   name: string;
   /** undefined: detected. */
-  transport: ArchiveForm | null;
-  /** Absolute. */
+  transport: ImageTransport | null;
+  /** Absolute; of the store when it lies there. */
   path: string;
   reference: string | null;
   /** `os/arch[/variant]`, what the image is for. */
   platform: string;
   /** Config digest. */
   imageId: string;
+  /** In the store, which keeps what it leads to for as long as the container is there. */
+  manifestDigest?: string;
   /** Bottom to top. */
   diffIds: readonly string[];
 }

@@ -8,7 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { displayBytes } from '../bytes.js';
 import { ERROR_CODES, LaminaError } from '../errors.js';
 import type { ErrorCode } from '../errors.js';
-import { serverBinary } from '../mount/server-binary.js';
+import { serverBinary } from '../server-binary.js';
 
 export interface Helper {
   stdin: Writable;
