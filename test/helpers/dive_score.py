@@ -1,7 +1,8 @@
 """What dive says of layers, computed from their tars by Python's tarfile and nothing of Lamina.
 
 Usage: dive_score.py TAR...   layers, bottom to top; prints JSON: efficiency, sizeBytes, userSizeBytes, wastedBytes,
-                              files: [[path, count, bytes], ...]. Paths are Latin-1 for bytes.
+                              files: [[path, count, bytes], ...], layers: [[[path, type flag, link, bytes, mode, uid, gid],
+                              ...], ...]. Paths are Latin-1 for bytes.
 
 The definitions are dive's (dive/filetree/efficiency.go, file_tree.go; dive/image/analysis.go): a path counts in each layer in
 which nothing lies below it; a hard link has no size; a whiteout has the size of the directory that it hides in the layers
@@ -18,8 +19,8 @@ WHITEOUT = b'.wh.'
 
 
 def layer_of(path):
-    """-> (size of all entries, {path as a tuple of names: (size, is a directory) or None for what only leads to others})"""
-    nodes, total = {}, 0
+    """-> (size of all entries, {path as a tuple of names: (size, is a directory) or None for what only leads to others}, list)"""
+    nodes, total, listed = {}, 0, {}
     with tarfile.open(path, encoding='utf-8', errors='surrogateescape') as tar:
         for entry in tar:
             names = [n for n in posixpath.normpath(os.fsencode(entry.name)).split(b'/') if n not in (b'', b'.')]
@@ -32,7 +33,10 @@ def layer_of(path):
                 nodes.setdefault(tuple(names[:depth]), None)
             if hidden is None:
                 nodes[tuple(names)] = (size, entry.isdir())
-    return total, nodes
+                listed[tuple(names)] = [
+                    posixpath.normpath(os.fsencode(entry.name)).decode('latin-1'), ord(entry.type),
+                    os.fsencode(entry.linkname).decode('latin-1'), size, entry.mode, entry.uid, entry.gid]
+    return total, nodes, list(listed.values())
 
 
 def bottom_up(nodes):
@@ -69,9 +73,10 @@ def stack(stacked, nodes):
             stacked[path] = nodes[path]
 
 
-sizes, seen, stacked = [], {}, {}
+sizes, layers, seen, stacked = [], [], {}, {}
 for tar_path in sys.argv[1:]:
-    total, nodes = layer_of(tar_path)
+    total, nodes, listed = layer_of(tar_path)
+    layers.append(listed)
     if not sizes:
         stacked = dict(nodes)
     sizes.append(total)
@@ -93,5 +98,6 @@ print(json.dumps({
     'sizeBytes': sum(sizes),
     'userSizeBytes': sum(sizes[1:]),
     'wastedBytes': sum(size for _, _, size in files),
+    'layers': layers,
     'files': [['/' + b'/'.join(p).decode('latin-1'), count, size] for p, count, size in files],
 }))

@@ -110,7 +110,8 @@ function statText({ kind, before, after, changed }: FileDifference): string {
     return `${kind}, ${inode.type === 'file' ? `${inode.sizeBytes} bytes` : inode.type}`;
   }
   if (changed.includes('type')) return `${before.type} -> ${after.type}`;
-  if (changed.includes('content')) return `${before.sizeBytes} -> ${after.sizeBytes} bytes`;
+  if (changed.includes('content') && before.sizeBytes !== after.sizeBytes)
+    return `${before.sizeBytes} -> ${after.sizeBytes} bytes`;
   return changed.join(', ');
 }
 

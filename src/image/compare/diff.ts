@@ -42,8 +42,14 @@ export function diffViews(a: Side, b: Side, options: DiffOptions = {}): FileDiff
   const [before, after] = [inodeAt(a, path), inodeAt(b, path)];
   if (before === undefined && after === undefined) throw fsError('ENOENT', 'lstat', path);
   const comparison = new Comparison(a, b, options.ignore ?? new Set());
-  comparison.compare(path, before, after);
+  comparison.compare(absolutePath(path), before, after);
   return comparison.found;
+}
+
+/** As it was asked for, for it may lead to other places in the two images. */
+function absolutePath(path: ByteString): ByteString {
+  const names = path.split('/').filter((name) => name !== '' && name !== '.');
+  return `/${names.join('/')}`;
 }
 
 function inodeAt({ view }: Side, path: ByteString): TreeInode | undefined {
