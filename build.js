@@ -14,8 +14,8 @@ const options = {
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  // They hold native addons and find them by their own paths.
-  external: ['fuse-native', 'fs-xattr'],
+  // The first two hold native addons and find them by their own paths. yaml is large, and read by one flag of one command only.
+  external: ['fuse-native', 'fs-xattr', 'yaml'],
   // CommonJS dependencies ask for Node's modules by require.
   banner: {
     js: "import { createRequire as laminaRequire } from 'node:module'; const require = laminaRequire(import.meta.url);",

@@ -102,7 +102,7 @@ export class DiveStack {
   }
 }
 
-/** dive adds and removes children in the order of their names, where `.wh.a` comes before `a` but after `+`. */
+/** dive adds and removes children in the order of their names, by which a whiteout comes before most names but not before all. */
 function stackNode(lower: DiveNode, upper: DiveNode): void {
   const hasWhiteout = [...upper.children.keys()].some(isReservedName);
   for (const child of hasWhiteout ? sortedChildren(upper) : upper.children.values()) {
