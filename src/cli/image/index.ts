@@ -1,10 +1,11 @@
 /** `lamina image COMMAND`, and the same commands at the top where docker has them there. One command a file. */
 import type { Command } from 'commander';
+import { register as registerImport } from './import.js';
 import { register as registerLoad } from './load.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
 
-const BOTH = [registerLoad, registerSave, registerTag];
+const BOTH = [registerImport, registerLoad, registerSave, registerTag];
 
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
