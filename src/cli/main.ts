@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
+import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     registerUmount,
     registerMounts,
     registerContainers,
+    registerAnalyze,
     registerImages,
     registerInspect,
     registerFs,
