@@ -234,6 +234,7 @@ bool Session::serve_by_uring(int ready_fd) {
   stats().uring.store(1, std::memory_order_relaxed);
   announce(ready_fd);
   fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_, max_write_);
+  channel.gather_forgets();
   channel.run();
   return true;
 }

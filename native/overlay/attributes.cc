@@ -78,6 +78,17 @@ void Union::fill(const struct stat& status, fuse::Attr& attr) const {
 }
 
 int Union::upper_attributes(NodeRecord& record, fuse::Attr& attr) {
+  // A directory whose descriptor is there, which is the one that is asked for most: each name that is made in
+  // it makes the kernel ask.
+  if (const FileRef dir = dirs_->get(record.node); dir != nullptr) {
+    struct stat status {};
+    if (const int error = upper_.stat(dir->get(), at::kSelf, status); error != 0) return error;
+    attr = fuse::Attr{};
+    fill(status, attr);
+    attr.ino = record.ino;
+    if (!record.has(kOpaque)) attr.nlink = 1;
+    return 0;
+  }
   return with_object(record, [&](const At& at, const struct stat& status) {
     attr = fuse::Attr{};
     fill(status, attr);
@@ -252,6 +263,10 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
   }
   if (!acl_ && is_acl(name)) return EOPNOTSUPP;
   if (record->has(kNoCapability) && name == kCapability) return ENODATA;
+  // Of other namespaces the upper's filesystem may know nothing.
+  if (record->has(kNoXattrs) && (is_acl(name) || name.starts_with("user.") || name.starts_with("trusted."))) {
+    return ENODATA;
+  }
   const auto answer = [&](int dir, const char* object, const std::string& attribute) {
     if (size == 0) {
       const ssize_t length = at::get_xattr(dir, object, attribute.c_str(), nullptr, 0);
@@ -288,12 +303,16 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
     }
     return put_list(shown, size, reply);
   }
+  if (record->has(kNoXattrs)) return put_list({}, size, reply);
   std::vector<char> list;
   int error = 0;
   if (record->has(kUpper)) {
+    // With the lock, so that none is set between the look and the note that there is none.
+    const std::lock_guard guard(copy_lock(node));
     error = with_object(*record, [&](const At& at, const struct stat&) {
       return -at::list_xattrs(at.fd(), at.c_str(), list);
     });
+    if (error == 0 && list.empty()) record->set(kNoXattrs);
   } else {
     const LayerPath& top = lower.layers->front();
     error = -at::list_xattrs(options_.lower_fds[top.layer], top.path.c_str(), list);
@@ -324,6 +343,8 @@ int Union::setxattr(uint64_t node, std::string_view name, std::span<const uint8_
   const std::string attribute = upper_.names().on_disk(name);
   if (attribute.size() > XATTR_NAME_MAX) return ERANGE;
   if (name == kCapability) record->clear(kNoCapability);
+  const std::lock_guard guard(copy_lock(node));
+  record->clear(kNoXattrs);
   return with_object(*record, [&](const At& at, const struct stat& status) {
     const int error = -at::set_xattr(at.fd(), at.c_str(), attribute.c_str(), value.data(), value.size(),
                                      static_cast<int>(in.flags));

@@ -64,6 +64,8 @@ struct Marks {
   uint32_t links = 0;
   // It has a file capability (capabilities(7)).
   bool capability = false;
+  // It has no attributes at all.
+  bool bare = false;
 };
 
 // Reads them for (dir, name); 0 or a negative errno. A filesystem without attributes has no marks.

@@ -42,6 +42,8 @@ enum NodeFlag : uint32_t {
   kNoCapability = 64,
   // It is open for writing, and the kernel writes it itself.
   kWritten = 128,
+  // It has no extended attributes that users see.
+  kNoXattrs = 256,
 };
 
 struct Place {

@@ -203,6 +203,7 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   if (found.marks.metacopy) flags |= kMetacopy;
   if (found.marks.links > 0) flags |= kLinksBelow;
   if (found.in_upper && !found.marks.capability) flags |= kNoCapability;
+  if (found.in_upper && found.marks.bare) flags |= kNoXattrs;
   if (found.in_upper && S_ISDIR(found.type) && found.lower.empty()) flags |= kOpaque;
   const uint64_t object = found.in_upper ? found.status.st_ino : 0;
   if (record == nullptr) record = table_.intern(ino, toc, parent, name, flags, object);
