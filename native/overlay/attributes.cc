@@ -99,13 +99,13 @@ int Union::upper_attributes(NodeRecord& record, fuse::Attr& attr) {
       if (!record.has(kOpaque)) attr.nlink = 1;
     } else {
       if (record.has(kOrphan) && attr.nlink > 0) --attr.nlink;
-      if (record.has(kLinksBelow)) {
+      if (record.has(kNamesBelow)) {
         Marks marks;
-        if (read_marks(upper_.names(), at.fd(), at.c_str(), marks) == 0 && marks.links > 0) {
+        if (read_marks(upper_.names(), at.fd(), at.c_str(), marks) == 0 && marks.names_below > 0) {
           // One link is the one by which its other names find it.
-          attr.nlink += marks.links - 1;
+          attr.nlink += marks.names_below - 1;
         } else {
-          record.clear(kLinksBelow);
+          record.clear(kNamesBelow);
         }
       }
     }
@@ -186,13 +186,17 @@ int Union::readlink(uint64_t node, fuse::Reply& reply) {
 int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&, fuse::Reply& reply) {
   const bool resize = (in.valid & fuse::kFattrSize) != 0;
   if (!has_upper_) return EROFS;
-  if (const int error =
-          copy_up(node, resize ? Copy::kData : Copy::kAttributes, resize ? in.size : UINT64_MAX);
+  Change on_the_way{in};
+  if (const int error = copy_up(node, resize ? Copy::kData : Copy::kAttributes,
+                                resize ? in.size : UINT64_MAX, resize ? nullptr : &on_the_way);
       error != 0) {
     return error;
   }
   NodeRecord* record = table_.find(node);
   if (record == nullptr) return ESTALE;
+  if (on_the_way.done) {
+    return reply.put(fuse::AttrOut{.attr_valid = attr_valid(record), .attr = on_the_way.attr}) ? 0 : EIO;
+  }
   if (record->has(kRemoved)) return ENOENT;
   if (resize) {
     FileRef file;
@@ -206,7 +210,7 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
   const FileRef file = upper_.overrides() ? nullptr : files_->get(node);
   if (file != nullptr && file->writable) {
     if (const int error = change_open(file->get(), in); error != 0) return error;
-    if (!record->has(kOrphan | kMetacopy | kLinksBelow)) {
+    if (!record->has(kOrphan | kMetacopy | kNamesBelow)) {
       struct stat status {};
       if (fstat(file->get(), &status) != 0) return errno;
       fuse::AttrOut out{.attr_valid = attr_valid(record)};

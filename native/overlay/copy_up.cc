@@ -13,54 +13,11 @@
 #include <cstring>
 #include <shared_mutex>
 
-#include "overlay/entries.h"
+#include "overlay/placing.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 
 namespace lamina::overlay {
-
-namespace {
-
-// Takes a temporary object away again unless it was given its place.
-class Temporary {
- public:
-  Temporary(int dir, std::string name) : dir_(dir), name_(std::move(name)) {}
-  ~Temporary() {
-    if (!done_ && unlinkat(dir_, name_.c_str(), 0) != 0) unlinkat(dir_, name_.c_str(), AT_REMOVEDIR);
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  void done() { done_ = true; }
-
- private:
-  int dir_;
-  std::string name_;
-  bool done_ = false;
-};
-
-// Puts the times of a directory back to what they were before it got an entry that it had all along.
-class KeepTimes {
- public:
-  explicit KeepTimes(int dir) : dir_(dir) { known_ = at::stat(dir, at::kSelf, before_) == 0; }
-  ~KeepTimes() {
-    if (!known_) return;
-    const timespec times[2] = {before_.st_atim, before_.st_mtim};
-    utimensat(dir_, at::kSelf, times, AT_SYMLINK_NOFOLLOW);
-  }
-  KeepTimes(const KeepTimes&) = delete;
-  KeepTimes& operator=(const KeepTimes&) = delete;
-
- private:
-  int dir_;
-  bool known_ = false;
-  struct stat before_ {};
-};
-
-// Refused by filesystems and namespaces that do not know an attribute; an object without it is better than
-// none.
-bool may_be_left_out(int error) { return error == EOPNOTSUPP || error == EPERM || error == EINVAL; }
-
-}  // namespace
 
 int Union::lower_status(const Lower& lower, struct stat& status) {
   if (lower.has_layers()) {
@@ -84,9 +41,10 @@ int Union::lower_status(const Lower& lower, struct stat& status) {
   return 0;
 }
 
-int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
-  const auto set = [&](const std::string& attribute, std::string_view value) {
-    const int error = -at::set_xattr(dir, name, attribute.c_str(), value.data(), value.size(), 0);
+// `set` gives the copy one attribute, by what it is called on disk: 0 or a positive errno.
+int Union::copy_xattrs(const Lower& lower, const SetXattr& set) {
+  const auto give = [&](const std::string& attribute, std::string_view value) {
+    const int error = set(attribute.c_str(), value);
     return may_be_left_out(error) ? 0 : error;
   };
   if (!lower.has_layers()) {
@@ -94,14 +52,14 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     toc::XattrCursor cursor = image_->toc().xattrs(image_->toc().inode(lower.toc));
     while (const auto attribute = cursor.next()) {
       if (is_private(attribute->name)) continue;
-      const int error = set(upper_.names().on_disk(attribute->name), attribute->value);
+      const int error = give(upper_.names().on_disk(attribute->name), attribute->value);
       if (error != 0) return error;
     }
     return 0;
   }
   const LayerPath& top = lower.layers->front();
   const int layer = options_.lower_fds[top.layer];
-  std::vector<char> list;
+  thread_local std::vector<char> list;
   const int error = at::list_xattrs(layer, top.path.c_str(), list);
   if (error == -EOPNOTSUPP) return 0;
   if (error < 0) return -error;
@@ -112,7 +70,7 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     if (is_private(attribute) || !layer_names_->shown(shown)) continue;
     std::string value;
     if (at::read_xattr(layer, top.path.c_str(), attribute.c_str(), value) < 0) continue;
-    if (const int failed = set(attribute, value); failed != 0) return failed;
+    if (const int failed = give(attribute, value); failed != 0) return failed;
   }
   return 0;
 }
@@ -122,7 +80,9 @@ int Union::copy_attributes(const Lower& lower, int dir, const char* name, const 
                                     status.st_rdev, status.st_atim, status.st_mtim};
   // Owner before attributes: chown(2) takes capabilities away.
   if (const int error = upper_.set_attributes(dir, name, attributes); error != 0) return error;
-  return copy_xattrs(lower, dir, name);
+  return copy_xattrs(lower, [&](const char* attribute, std::string_view value) {
+    return -at::set_xattr(dir, name, attribute, value.data(), value.size(), 0);
+  });
 }
 
 int Union::copy_data(const Lower& lower, int to, uint64_t size) {
@@ -171,7 +131,7 @@ std::string Union::origin_text(uint64_t node, const Lower& lower, const struct s
              static_cast<unsigned long long>(node));
     return text;
   }
-  return "ino:" + links_name(status);
+  return "ino:" + lower_identity(status);
 }
 
 bool Union::prepare_root(Failure& failure) {
@@ -190,20 +150,21 @@ bool Union::prepare_root(Failure& failure) {
   return failure.set("upper", error, std::string("the upper cannot be prepared: ") + strerror(error));
 }
 
-int Union::copy_up(uint64_t node, Copy what, uint64_t data_size) {
+int Union::copy_up(uint64_t node, Copy what, uint64_t data_size, Change* change) {
   NodeRecord* record = table_.find(node);
   if (record == nullptr && !(image_ != nullptr && table_.is_toc(node))) return ESTALE;
   if (record != nullptr && record->has(kUpper)) {
     if (what == Copy::kAttributes || !record->has(kMetacopy)) return 0;
     return copy_up_data(*record, data_size);
   }
+  const Lower lower = lower_of(node);
   struct stat status {};
-  if (const int error = lower_status(lower_of(node), status); error != 0) return error;
+  if (const int error = lower_status(lower, status); error != 0) return error;
   if (S_ISDIR(status.st_mode)) {
     FileRef unused;
     return copy_up_dir(node, unused);
   }
-  return copy_up_file(node, what, data_size);
+  return copy_up_file(node, lower, status, what, data_size, change);
 }
 
 int Union::copy_up_dir(uint64_t node, FileRef& file) {

@@ -37,9 +37,9 @@ int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks)
     } else if (attribute == names.origin) {
       if (const int failed = read(); failed < 0) return failed;
       marks.origin = value;
-    } else if (attribute == names.links) {
+    } else if (attribute == names.names_below) {
       if (const int failed = read(); failed < 0) return failed;
-      marks.links = static_cast<uint32_t>(strtoul(value.c_str(), nullptr, 10));
+      marks.names_below = static_cast<uint32_t>(strtoul(value.c_str(), nullptr, 10));
     } else if (attribute == names.metacopy) {
       marks.metacopy = true;
     } else if (attribute == names.whiteout) {

@@ -37,7 +37,7 @@ enum NodeFlag : uint32_t {
   // A directory of the upper that hides what is below it.
   kOpaque = 16,
   // Some of its names are still only in a lower layer.
-  kLinksBelow = 32,
+  kNamesBelow = 32,
   // It has no file capability, which the kernel asks for whenever a file changes.
   kNoCapability = 64,
   // It is open for writing, and the kernel writes it itself.

@@ -137,7 +137,7 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
 
 int Union::check_empty(uint64_t node) {
   bool empty = true;
-  const int error = list(node, [&](std::string_view, uint8_t) { empty = false; });
+  const int error = list(node, [&](std::string_view, uint8_t, size_t) { empty = false; });
   if (error != 0) return error;
   return empty ? 0 : ENOTEMPTY;
 }

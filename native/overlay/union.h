@@ -151,10 +151,11 @@ class Union final : public fuse::Filesystem {
   bool rehome(NodeRecord& record, uint64_t parent, std::string_view name);
 
   // lookup.cc
-  int find_child(uint64_t parent, std::string_view name, Found& found);
+  // `from`: the layers before this one (of the directory's) are known not to say anything of the name.
+  int find_child(uint64_t parent, std::string_view name, Found& found, size_t from = 0);
   static bool is_directory_beneath(int layer, const std::string& path);
   // What `name` is below a directory, looking at the layers and the TOC alone.
-  void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  void find_lower(const Lower& dir, std::string_view name, Found& found, size_t from = 0) const;
   // As at::stat, with what the layer keeps in attributes.
   int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
   [[nodiscard]] static bool is_private(std::string_view attribute) { return is_override(attribute); }
@@ -185,20 +186,37 @@ class Union final : public fuse::Filesystem {
   int with_object(NodeRecord& record, const std::function<int(const At&, const struct stat&)>& action);
 
   // copy_up.cc
-  int copy_up(uint64_t node, Copy what, uint64_t data_size = UINT64_MAX);
+  // A change of attributes that is made to a copy before it has its place; then `done`, and `attr` is what it
+  // has now.
+  struct Change {
+    const fuse::SetattrIn& in;
+    bool done = false;
+    fuse::Attr attr{};
+  };
+  int copy_up(uint64_t node, Copy what, uint64_t data_size = UINT64_MAX, Change* change = nullptr);
   int copy_up_dir(uint64_t node, FileRef& file);
-  int copy_up_file(uint64_t node, Copy what, uint64_t data_size);
   int copy_up_data(NodeRecord& record, uint64_t data_size);
   int copy_attributes(const Lower& lower, int dir, const char* name, const struct stat& status);
-  int copy_xattrs(const Lower& lower, int dir, const char* name);
+  using SetXattr = std::function<int(const char* attribute, std::string_view value)>;
+  int copy_xattrs(const Lower& lower, const SetXattr& set);
   int copy_data(const Lower& lower, int to, uint64_t size);
   int lower_status(const Lower& lower, struct stat& status);
-  std::string links_name(const struct stat& lower) const;
-  bool heal_link(uint64_t parent, std::string_view name, const Found& found);
   std::string origin_text(uint64_t node, const Lower& lower, const struct stat& status) const;
   bool prepare_root(Failure& failure);
-  void finish_links();
+
+  // copy_file.cc
+  int copy_up_file(uint64_t node, const Lower& lower, const struct stat& status, Copy what,
+                   uint64_t data_size, Change* change);
+  int copy_up_unnamed(uint64_t node, const Lower& lower, const struct stat& status, const std::string& origin,
+                      const Place& place, int dir, Copy what, uint64_t data_size, Change* change);
+  void copied_up(NodeRecord& record, const struct stat& made, uint32_t flags);
   bool adopt(uint64_t node, const std::string& origin, const Place& place, int dir);
+
+  // names.cc
+  std::string lower_identity(const struct stat& lower) const;
+  bool give_name(uint64_t parent, std::string_view name, const Found& found);
+  void finish_names();
+
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 
   // create.cc
@@ -233,14 +251,16 @@ class Union final : public fuse::Filesystem {
                   bool trade_places, bool hide);
 
   // readdir.cc
+  // `layer`: the first of the directory's layers that says anything of the name, SIZE_MAX when the upper does.
   struct Listed {
     uint64_t cookie;
     std::string name;
-    uint8_t type;
+    size_t layer;
   };
+  using Visit = std::function<void(std::string_view name, uint8_t type, size_t layer)>;
   using Listing = std::vector<Listed>;
   uint64_t parent_ino(uint64_t node);
-  int list(uint64_t node, const std::function<void(std::string_view, uint8_t)>& visit);
+  int list(uint64_t node, const Visit& visit);
   std::shared_ptr<const Listing> listing(uint64_t node, bool fresh, int& error);
   void forget_listing(uint64_t node);
 
