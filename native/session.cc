@@ -124,7 +124,7 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
                             .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
                             .writable = writable,
                             .passthrough = writable && geteuid() == 0 &&
-                                           options.passthrough.value_or(want_uring && !options.mount.suid)};
+                                           options.passthrough.value_or(want_uring)};
   fuse::Granted granted;
   const int error = fuse::negotiate(mounted_.device.get(), wishes, granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));

@@ -206,6 +206,11 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
       if (const int error = strip_privileges(*record); error != 0) return error;
     }
   }
+  std::unique_lock<std::mutex> guard;
+  if ((in.valid & fuse::kFattrMode) != 0 && (in.mode & (S_ISUID | S_ISGID)) != 0 && !S_ISDIR(in.mode)) {
+    guard = std::unique_lock(copy_lock(node));
+    expect_setuid(*record);
+  }
   // Through a descriptor where there is one: it leads to the node whatever its name is by now.
   const FileRef file = upper_.overrides() ? nullptr : files_->get(node);
   if (file != nullptr && file->writable) {

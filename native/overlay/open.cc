@@ -3,6 +3,10 @@
 // file: a file that is open through the kernel's cache, because it was opened when its data was still a lower
 // file's, goes on so until its last user closes it. Once it was closed it is never cached again, so no cached
 // page can be older than the file.
+//
+// Setuid bits: FUSE's own check takes none away from a file that the kernel writes itself. The backing file is
+// therefore handed over without CAP_FSETID, so that the upper's filesystem takes them away at the next write,
+// whoever writes; a file that gets such bits while it is open so shows attributes that are not kept.
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -10,6 +14,7 @@
 #include <cerrno>
 
 #include "overlay/union.h"
+#include "sys/credentials.h"
 
 namespace lamina::overlay {
 
@@ -38,16 +43,8 @@ fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, uint32_t flags
   uint32_t backing = record->backing.load();
   if (backing == 0) {
     if (opens > 0) return out;
-    FileRef file;
-    if (data_file(node, true, file) != 0) return out;
-    struct stat status {};
-    // The kernel would not take setuid bits away.
-    if (fstat(file->get(), &status) != 0 || (status.st_mode & (S_ISUID | S_ISGID)) != 0) return out;
-    fuse::BackingMap map{file->get(), 0, 0};
-    const int id = ioctl(backing_device_, fuse::kDevIocBackingOpen, &map);
-    // Not on a filesystem that is stacked itself; there the data goes the other way.
-    if (id <= 0) return out;
-    backing = static_cast<uint32_t>(id);
+    backing = open_backing(node);
+    if (backing == 0) return out;
     record->backing.store(backing);
   }
   // A mapping that is shared and written needs O_RDWR (mmap(2)); of what write(2) changes the kernel knows.
@@ -58,6 +55,62 @@ fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, uint32_t flags
   out.open_flags = fuse::kFopenPassthrough | fuse::kFopenNoflush;
   out.backing_id = static_cast<int32_t>(backing);
   return out;
+}
+
+// The kernel's number for a file of the upper that it may use itself, or 0.
+uint32_t Union::open_backing(uint64_t node) {
+  FileRef file;
+  if (data_file(node, true, file) != 0) return 0;
+  struct stat status {};
+  // Such a file is written as seldom as it is read often.
+  if (fstat(file->get(), &status) != 0 || (status.st_mode & (S_ISUID | S_ISGID)) != 0) return 0;
+  const WithoutFsetid without;
+  if (!without.holds()) return 0;
+  fuse::BackingMap map{file->get(), 0, 0};
+  const int id = ioctl(backing_device_, fuse::kDevIocBackingOpen, &map);
+  // Not on a filesystem that is stacked itself; there the data goes the other way.
+  return id > 0 ? static_cast<uint32_t>(id) : 0;
+}
+
+void Union::close_backing_number(uint32_t backing) const {
+  ioctl(backing_device_, fuse::kDevIocBackingClose, &backing);
+}
+
+void Union::close_backing(NodeRecord& record) {
+  if (const uint32_t backing = record.backing.exchange(0); backing != 0) close_backing_number(backing);
+}
+
+// A file that was closed is often opened again: its number stays for a while.
+void Union::keep_backing(uint64_t node) {
+  uint64_t longest = 0;
+  {
+    const std::lock_guard guard(idle_mutex_);
+    if (!idle_backings_.insert(node).second) return;
+    idle_order_.push_back(node);
+    if (idle_order_.size() <= kMaxIdleBackings) return;
+    longest = idle_order_.front();
+    idle_order_.pop_front();
+    idle_backings_.erase(longest);
+  }
+  const std::lock_guard guard(copy_lock(longest));
+  NodeRecord* record = table_.find(longest);
+  if (record != nullptr && record->opens.load() == 0) close_backing(*record);
+}
+
+// It would keep the space of a file that goes until the node is forgotten.
+void Union::drop_idle_backing(NodeRecord& record) {
+  const std::lock_guard guard(copy_lock(record.node));
+  if (record.opens.load() == 0) close_backing(record);
+}
+
+// Setuid bits are about to be given: from now on the upper's filesystem decides whether they stay. The caller
+// holds the node's copy_lock() until they are there.
+void Union::expect_setuid(NodeRecord& record) {
+  if (record.opens.load() == 0) {
+    close_backing(record);
+  } else if (record.backing.load() != 0) {
+    record.set(kWritten);
+  }
 }
 
 // Makes the kernel ask for a node's attributes again.
@@ -76,16 +129,21 @@ void Union::release(uint64_t node) {
     if (table_.is_toc(node) && table_.toc_opens(node).load() > 0) table_.toc_opens(node).fetch_sub(1);
     return;
   }
-  const std::lock_guard guard(copy_lock(node));
-  const uint32_t opens = record->opens.load();
-  // A server that was killed may have counted one twice, never too few.
-  if (opens == 0) return;
-  record->opens.store(opens - 1);
-  if (opens > 1) return;
-  record->clear(kWritten);
-  if (uint32_t backing = record->backing.exchange(0); backing != 0) {
-    ioctl(backing_device_, fuse::kDevIocBackingClose, &backing);
+  {
+    const std::lock_guard guard(copy_lock(node));
+    const uint32_t opens = record->opens.load();
+    // A server that was killed may have counted one twice, never too few.
+    if (opens == 0) return;
+    record->opens.store(opens - 1);
+    if (opens > 1) return;
+    record->clear(kWritten);
+    if (record->backing.load() == 0) return;
+    if (record->has(kOrphan | kRemoved)) {
+      close_backing(*record);
+      return;
+    }
   }
+  keep_backing(node);
 }
 
 }  // namespace lamina::overlay

@@ -266,6 +266,7 @@ void Union::forget(uint64_t node, uint64_t count) {
     if (dirs_ != nullptr) dirs_->drop(node);
     forget_lower(node);
     forget_listing(node);
+    if (const uint32_t backing = record.backing.load(); backing != 0) close_backing_number(backing);
     if (record.has(kOrphan)) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
     if (record.has(kRemoved)) {
       const std::lock_guard guard(removed_mutex_);

@@ -7,6 +7,7 @@
 // number, so that a rename that is under way never leads to another file.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "fuse/dispatch.h"
@@ -229,6 +231,12 @@ class Union final : public fuse::Filesystem {
   // open.cc
   fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
   void notify_attributes(uint64_t node) const;
+  uint32_t open_backing(uint64_t node);
+  void close_backing(NodeRecord& record);
+  void close_backing_number(uint32_t backing) const;
+  void keep_backing(uint64_t node);
+  void drop_idle_backing(NodeRecord& record);
+  void expect_setuid(NodeRecord& record);
 
   // remove.cc
   enum class Keep { kNothing, kAttributes, kObject };
@@ -285,6 +293,7 @@ class Union final : public fuse::Filesystem {
   static constexpr int kMaxMoves = 1000;
   static constexpr std::string_view kFileWhiteout = ".wh.";
   static constexpr size_t kCopyLocks = 64;
+  static constexpr size_t kMaxIdleBackings = 256;
   static constexpr size_t kLowerShards = 16;
   struct LowerShard {
     std::shared_mutex mutex;
@@ -322,6 +331,10 @@ class Union final : public fuse::Filesystem {
   std::mutex listings_mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<const Listing>> listings_;
   std::vector<uint64_t> listings_order_;
+  // Nodes that are not open and of which the kernel still has the file.
+  std::mutex idle_mutex_;
+  std::unordered_set<uint64_t> idle_backings_;
+  std::deque<uint64_t> idle_order_;
   // What a removed directory was, for whoever still holds it.
   std::mutex removed_mutex_;
   std::unordered_map<uint64_t, fuse::Attr> removed_;
