@@ -44,6 +44,10 @@ enum NodeFlag : uint32_t {
   kWritten = 128,
   // It has no extended attributes that users see.
   kNoXattrs = 256,
+  // Whoever has it open has it by its backing file; else through the kernel's cache.
+  kOpenPassthrough = 512,
+  // The kernel wrote it itself: pages of its cache may be older.
+  kCacheStale = 1024,
 };
 
 struct Place {

@@ -1,8 +1,8 @@
 // OPEN and RELEASE, where the kernel reads and writes the upper's files itself (passthrough; kernel:
 // fs/fuse/iomode.c, passthrough.c). All opens of a file at one time must be of one kind and carry one backing
-// file: a file that is open through the kernel's cache, because it was opened when its data was still a lower
-// file's, goes on so until its last user closes it. Once it was closed it is never cached again, so no cached
-// page can be older than the file.
+// file, which the first of them decides: who opens to write gets the backing file, who only reads gets the
+// kernel's cache, because reading a backing file makes the kernel ask for the attributes again. The first
+// cached open after a file was written so drops the pages that the kernel may still have.
 //
 // Setuid bits: FUSE's own check takes none away from a file that the kernel writes itself. The backing file is
 // therefore handed over without CAP_FSETID, so that the upper's filesystem takes them away at the next write,
@@ -37,24 +37,32 @@ fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, uint32_t flags
     if (table_.is_toc(node)) table_.toc_opens(node).fetch_add(1);
     return out;
   }
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   const std::lock_guard guard(copy_lock(node));
-  const uint32_t opens = record->opens.fetch_add(1);
-  if (backing_device_ < 0 || !record->has(kUpper) || record->has(kMetacopy)) return out;
-  uint32_t backing = record->backing.load();
-  if (backing == 0) {
-    if (opens > 0) return out;
-    backing = open_backing(node);
-    if (backing == 0) return out;
-    record->backing.store(backing);
+  if (record->opens.fetch_add(1) == 0) {
+    record->clear(kOpenPassthrough);
+    if (writes && has_backing(*record)) record->set(kOpenPassthrough);
   }
+  if (!record->has(kOpenPassthrough)) {
+    if (record->has(kCacheStale)) out.open_flags &= ~fuse::kFopenKeepCache;
+    return out;
+  }
+  if (writes) record->set(kCacheStale);
   // A mapping that is shared and written needs O_RDWR (mmap(2)); of what write(2) changes the kernel knows.
   if ((flags & O_ACCMODE) == O_RDWR && !record->has(kWritten)) {
     record->set(kWritten);
     notify_attributes(node);
   }
   out.open_flags = fuse::kFopenPassthrough | fuse::kFopenNoflush;
-  out.backing_id = static_cast<int32_t>(backing);
+  out.backing_id = static_cast<int32_t>(record->backing.load());
   return out;
+}
+
+// Makes sure that the kernel has the backing file of a node, if it may have one.
+bool Union::has_backing(NodeRecord& record) {
+  if (backing_device_ < 0 || !record.has(kUpper) || record.has(kMetacopy)) return false;
+  if (record.backing.load() == 0) record.backing.store(open_backing(record.node));
+  return record.backing.load() != 0;
 }
 
 // The kernel's number for a file of the upper that it may use itself, or 0.
@@ -108,7 +116,7 @@ void Union::drop_idle_backing(NodeRecord& record) {
 void Union::expect_setuid(NodeRecord& record) {
   if (record.opens.load() == 0) {
     close_backing(record);
-  } else if (record.backing.load() != 0) {
+  } else if (record.has(kOpenPassthrough)) {
     record.set(kWritten);
   }
 }
@@ -136,6 +144,7 @@ void Union::release(uint64_t node) {
     if (opens == 0) return;
     record->opens.store(opens - 1);
     if (opens > 1) return;
+    if (!record->has(kOpenPassthrough)) record->clear(kCacheStale);
     record->clear(kWritten);
     if (record->backing.load() == 0) return;
     if (record->has(kOrphan | kRemoved)) {

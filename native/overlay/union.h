@@ -231,6 +231,7 @@ class Union final : public fuse::Filesystem {
   // open.cc
   fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
   void notify_attributes(uint64_t node) const;
+  bool has_backing(NodeRecord& record);
   uint32_t open_backing(uint64_t node);
   void close_backing(NodeRecord& record);
   void close_backing_number(uint32_t backing) const;
