@@ -22,6 +22,7 @@ describe('mount options', () => {
     ['upperdir=/x', true, 'EUSAGE'],
     ['ro=1', true, 'EUSAGE'],
     ['threads=0', true, 'EUSAGE'],
+    ['threads=257', true, 'EUSAGE'],
     ['threads', true, 'EUSAGE'],
     ['verify=perhaps', true, 'EUSAGE'],
   ])('refuse "%s" (root: %s) with %s', (text, isRoot, code) => {
