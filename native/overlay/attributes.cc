@@ -176,9 +176,9 @@ int Union::readlink(uint64_t node, fuse::Reply& reply) {
   const Lower lower = lower_of(node);
   if (!lower.has_layers()) return image_ != nullptr ? image_->readlink(lower.toc, reply) : ESTALE;
   const LayerPath& top = lower.layers->front();
-  const ssize_t length = readlinkat(options_.lower_fds[top.layer], top.path.c_str(),
-                                    reinterpret_cast<char*>(reply.end()), reply.room());
-  if (length < 0) return errno;
+  const ssize_t length = at::read_link(options_.lower_fds[top.layer], top.path.c_str(),
+                                       reinterpret_cast<char*>(reply.end()), reply.room());
+  if (length < 0) return static_cast<int>(-length);
   reply.claim(static_cast<size_t>(length));
   return 0;
 }
@@ -187,8 +187,8 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
   const bool resize = (in.valid & fuse::kFattrSize) != 0;
   if (!has_upper_) return EROFS;
   Change on_the_way{in};
-  if (const int error = copy_up(node, resize ? Copy::kData : Copy::kAttributes,
-                                resize ? in.size : UINT64_MAX, resize ? nullptr : &on_the_way);
+  if (const int error = copy_up(node, resize ? Copy::kData : Copy::kAttributes, resize ? in.size : UINT64_MAX,
+                                resize ? nullptr : &on_the_way);
       error != 0) {
     return error;
   }
@@ -209,7 +209,7 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
   std::unique_lock<std::mutex> guard;
   if ((in.valid & fuse::kFattrMode) != 0 && (in.mode & (S_ISUID | S_ISGID)) != 0 && !S_ISDIR(in.mode)) {
     guard = std::unique_lock(copy_lock(node));
-    expect_setuid(*record);
+    if (!expect_setuid(*record)) return ETXTBSY;
   }
   // Through a descriptor where there is one: it leads to the node whatever its name is by now.
   const FileRef file = upper_.overrides() ? nullptr : files_->get(node);

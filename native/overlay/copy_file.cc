@@ -230,7 +230,8 @@ bool Union::adopt(uint64_t node, const std::string& origin, const Place& place, 
       read_marks(upper_.names(), dir, place.name.c_str(), marks) < 0 || marks.origin != origin) {
     return false;
   }
-  const uint32_t flags = kUpper | (marks.metacopy ? kMetacopy : 0U) | (marks.names_below > 0 ? kNamesBelow : 0U);
+  const uint32_t flags =
+      kUpper | (marks.metacopy ? kMetacopy : 0U) | (marks.names_below > 0 ? kNamesBelow : 0U);
   NodeRecord* record = table_.find(node);
   if (record == nullptr)
     return table_.attach(node, place.parent, place.name, flags, status.st_ino) != nullptr;

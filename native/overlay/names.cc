@@ -1,6 +1,6 @@
-// Keeping the names of a copied-up file together: names of a file in a lower directory cannot be found without a
-// scan, so the file is kept in the work directory under the lower file's identity, and gets each of its names
-// when that is looked up.
+// Keeping the names of a copied-up file together: names of a file in a lower directory cannot be found
+// without a scan, so the file is kept in the work directory under the lower file's identity, and gets each of
+// its names when that is looked up.
 #include <fcntl.h>
 #include <unistd.h>
 

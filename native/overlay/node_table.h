@@ -48,6 +48,9 @@ enum NodeFlag : uint32_t {
   kOpenPassthrough = 512,
   // The kernel wrote it itself: pages of its cache may be older.
   kCacheStale = 1024,
+  // Who writes by its backing file keeps setuid bits, as root does; and somebody else has joined since.
+  kTrustedBacking = 2048,
+  kUntrustedWriter = 4096,
 };
 
 struct Place {

@@ -88,7 +88,7 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (!has_upper_) return EROFS;
   if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
-  if (is_file_whiteout(new_name)) return EINVAL;
+  if (is_reserved(new_name)) return EINVAL;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
 
   Found target;

@@ -167,6 +167,8 @@ class Union final : public fuse::Filesystem {
   [[nodiscard]] bool is_file_whiteout(std::string_view name) const {
     return options_.file_whiteouts && name.starts_with(kFileWhiteout);
   }
+  // To whoever reads the upper as a layer it would be a whiteout.
+  [[nodiscard]] static bool is_reserved(std::string_view name) { return name.starts_with(kFileWhiteout); }
   void find_redirect(const Lower& dir, std::string_view redirect, Found& found) const;
   Lower lower_of(uint64_t node);
   Lower derive_lower(const NodeRecord& record);
@@ -229,15 +231,15 @@ class Union final : public fuse::Filesystem {
   int link_in(NodeRecord& record, int dir, const char* name);
 
   // open.cc
-  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags, const fuse::Caller& caller);
   void notify_attributes(uint64_t node) const;
-  bool has_backing(NodeRecord& record);
-  uint32_t open_backing(uint64_t node);
+  bool has_backing(NodeRecord& record, bool trusted);
+  uint32_t open_backing(uint64_t node, bool trusted);
   void close_backing(NodeRecord& record);
   void close_backing_number(uint32_t backing) const;
   void keep_backing(uint64_t node);
   void drop_idle_backing(NodeRecord& record);
-  void expect_setuid(NodeRecord& record);
+  bool expect_setuid(NodeRecord& record);
 
   // remove.cc
   enum class Keep { kNothing, kAttributes, kObject };
@@ -260,7 +262,8 @@ class Union final : public fuse::Filesystem {
                   bool trade_places, bool hide);
 
   // readdir.cc
-  // `layer`: the first of the directory's layers that says anything of the name, SIZE_MAX when the upper does.
+  // `layer`: the first of the directory's layers that says anything of the name, SIZE_MAX when the upper
+  // does.
   struct Listed {
     uint64_t cookie;
     std::string name;
