@@ -3,9 +3,7 @@
  * repair that changes nothing of what the container shows, but where a file's content is lost. The invariants are those of
  * overlayfs-progs' fsck (whiteouts, redirects, impure directories) and of fs/overlayfs/namei.c.
  */
-import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import path from 'node:path';
 import type { ByteString } from '../bytes.js';
 import { bytesToBuffer, displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
@@ -13,10 +11,9 @@ import { followRedirect } from '../layer/overlaid.js';
 import type { TreeReader } from '../layer/tree.js';
 import { ROOT_INO } from '../layer/tree.js';
 import {
-  isWhiteoutDevice,
   isWhiteoutEntry,
   opaqueValue,
-  OVERRIDE_STAT,
+  overrideOf,
   parseOverride,
   parseRedirect,
   S_IFMT,
@@ -25,6 +22,7 @@ import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { openBase } from './base.js';
 import { overlayPrefix } from './open.js';
+import { leftoversIn } from './leftovers.js';
 import type { ContainerRecord } from './record.js';
 import { scanDirectory } from './scan.js';
 import type { ContainerStore } from './store.js';
@@ -83,12 +81,20 @@ export async function checkContainer(
     const base = await openBase(record);
     try {
       const upper = store.upperOf(record);
-      const checker = new Checker(await base.toc(), overlayPrefix(record));
-      checker.check(treeOf(await scanDirectory(upper)), ROOT_INO);
-      const leftovers = await leftoversIn(store.workOf(record), overlayPrefix(record));
+      const toc = await base.toc();
+      const root = treeOf(await scanDirectory(upper));
+      const checker = new Checker(toc, overlayPrefix(record), overrideOf(root.disk));
+      checker.check(root, ROOT_INO);
+      const leftovers = await leftoversIn(
+        store.workOf(record),
+        overlayPrefix(record),
+        root.disk,
+        toc.inodeCount,
+      );
       if (repair) {
         await repairAll(upper, checker.findings, overlayPrefix(record));
-        for (const { file } of leftovers) await rm(file, { recursive: true, force: true });
+        for (const { file } of leftovers)
+          if (file !== undefined) await rm(file, { recursive: true, force: true });
       }
       return [...checker.findings, ...leftovers];
     } finally {
@@ -119,6 +125,7 @@ class Checker {
   constructor(
     private readonly lower: TreeReader,
     private readonly prefix: OverlayPrefix,
+    private readonly override: ByteString | undefined,
   ) {}
 
   /** @param lowerIno the lower directory that shows through, if any */
@@ -172,7 +179,7 @@ class Checker {
     const isDirectory = type === 0o040000;
     for (const { name, value } of node.disk.xattrs) {
       const bad = (what: string): void => this.#find(node, what, { kind: 'removeXattr', name });
-      if (name === OVERRIDE_STAT && this.prefix === 'user.overlay.') {
+      if (name === this.override) {
         if (parseOverride(value) === undefined) bad(`${name} cannot be read`);
         continue;
       }
@@ -199,24 +206,6 @@ class Checker {
   #find(node: Node, what: string, repair: Repair): void {
     this.findings.push({ path: `/${node.path}`, what, node, repair });
   }
-}
-
-/** Half-done work is made below `work/work`, and nothing is left there when nobody works, but a whiteout for others to be links to. */
-async function leftoversIn(work: string, prefix: OverlayPrefix): Promise<(Problem & { file: Buffer })[]> {
-  const directory = path.join(work, 'work');
-  const entries = existsSync(directory) ? await scanDirectory(directory, { depth: 1 }) : [];
-  return entries
-    .filter(
-      (entry) =>
-        entry.depth > 0 &&
-        !isWhiteoutDevice(entry) &&
-        !entry.xattrs.some(({ name }) => name === `${prefix}whiteout`),
-    )
-    .map(({ name }) => ({
-      path: `work/work/${name}`,
-      what: 'left by a server that was killed',
-      file: Buffer.concat([Buffer.from(`${directory}/`), bytesToBuffer(name)]),
-    }));
 }
 
 /** Names first, then attributes; and what the names stood in gets its times back. */
