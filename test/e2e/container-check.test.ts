@@ -77,6 +77,20 @@ describe.skipIf(!capable)('lamina container check', () => {
     expect(await check()).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   });
 
+  test('finds files that were kept for names of another image, and takes them away', async () => {
+    const links = join(upper, '../work/links');
+    mkdirSync(links, { recursive: true });
+    writeFileSync(join(links, 'toc:dead:2'), 'x');
+    writeFileSync(join(links, '0:12:3.4:5'), 'x');
+    const found = await check();
+    expect(found.exitCode).toBe(1);
+    for (const name of ['toc:dead:2', '0:12:3.4:5'])
+      expect(found.stdout + found.stderr).toContain(`work/links/${name}`);
+    await check('--repair');
+    expect(readdirSync(links)).toEqual([]);
+    expect(await check()).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+  });
+
   test.each<[what: string, damage: () => void, path: string, message: string]>([
     [
       'a whiteout of nothing',

@@ -33,7 +33,7 @@ EXTRA = {
 KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'dir', stat.S_IFLNK: 'symlink', stat.S_IFCHR: 'char', stat.S_IFBLK: 'block',
          stat.S_IFIFO: 'fifo', stat.S_IFSOCK: 'socket'}
 STARTED_NS = time.time_ns() - 3600 * 10**9
-TICK_S = 0.005  # the kernel's coarse clock moves each 4 ms
+TICK_S = 0.010  # the kernel's coarse clock moves each 4 ms, and later where ticks are stopped
 
 
 def die_with_parent():
