@@ -14,6 +14,7 @@ import { openV1Images } from './docker-v1.js';
 import { DocumentReader, jsonPath, shown, type ArchiveFiles } from './files.js';
 import type { ArchivedImage, ArchiveLimits, ImageSummary, OpenedArchive, SelectOptions } from './image.js';
 import { checkLayerCount, pairLayers, type StoredLayer } from './layers.js';
+import { OCI_INDEX_PATH, OciLayout } from './oci-layout.js';
 
 export const DOCKER_MANIFEST_PATH = 'manifest.json';
 export const DOCKER_REPOSITORIES_PATH = 'repositories';
@@ -22,6 +23,7 @@ export class DockerArchive implements OpenedArchive {
   readonly form = 'docker-archive';
   readonly #images: readonly DockerImage[];
   readonly #files: ArchiveFiles;
+  readonly #limits: ArchiveLimits;
 
   /** Takes over `files`. Reads the list of images; configs are read when they are needed. Raises EBADIMAGE, ELIMIT. */
   constructor(
@@ -30,6 +32,7 @@ export class DockerArchive implements OpenedArchive {
     limits: ArchiveLimits,
   ) {
     this.#files = files;
+    this.#limits = limits;
     const documents = new DocumentReader(files, limits);
     const manifest = documents.read(DOCKER_MANIFEST_PATH, `${path}, ${DOCKER_MANIFEST_PATH}`);
     this.#images =
@@ -52,7 +55,24 @@ export class DockerArchive implements OpenedArchive {
     const image = chosen.load();
     // Some tools write an entry for each name of an image.
     const same = this.#images.filter((other) => other.identity === chosen.identity);
-    return { ...image, references: [...new Set(same.flatMap((other) => other.references))] };
+    return {
+      ...image,
+      ...this.#inLayout(image),
+      references: [...new Set(same.flatMap((other) => other.references))],
+    };
+  }
+
+  /** Archives of Docker 25 and later are OCI layouts too, which have the manifest that the image is known by elsewhere. */
+  #inLayout({ imageId }: ArchivedImage): Partial<ArchivedImage> {
+    if (!this.#files.has(OCI_INDEX_PATH)) return {};
+    try {
+      const layout = new OciLayout('oci-archive', this.path, this.#files, this.#limits);
+      const { manifestDigest, manifest, layers } = layout.select({ reference: imageId });
+      return { manifestDigest, manifest, layers };
+    } catch (error) {
+      if (error instanceof LaminaError) return {};
+      throw error;
+    }
   }
 
   close(): void {
@@ -125,6 +145,7 @@ class ManifestImage implements DockerImage {
       config,
       configBytes: bytes,
       manifestDigest: undefined,
+      manifest: undefined,
       platform: config.platform,
       layers: pairLayers(stored, diffIds, what),
     };

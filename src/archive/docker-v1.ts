@@ -127,6 +127,7 @@ function load(
     config,
     configBytes,
     manifestDigest: undefined,
+    manifest: undefined,
     platform: config.platform,
     layers,
   };

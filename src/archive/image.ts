@@ -5,6 +5,9 @@ import type { ByteSource } from '../tar/source.js';
 
 export type ArchiveForm = 'docker-archive' | 'oci' | 'oci-archive';
 
+/** Where an image named on the command line lies. */
+export type ImageTransport = ArchiveForm | 'store';
+
 export interface LayerBlob {
   /** Digest of the uncompressed tar, from the config. Not verified yet. */
   diffId: string;
@@ -16,6 +19,8 @@ export interface LayerBlob {
   compression: 'none' | 'gzip' | 'zstd';
   /** Valid until the archive is closed. */
   blob: ByteSource;
+  /** It was hashed when it came into the store, and nobody but the store writes there. */
+  isVerified?: boolean;
 }
 
 export interface ArchivedImage {
@@ -27,6 +32,8 @@ export interface ArchivedImage {
   configBytes: Buffer;
   /** undefined in a docker archive without manifests. */
   manifestDigest: string | undefined;
+  /** The manifest itself, where there is one. */
+  manifest: { mediaType: string; bytes: Buffer } | undefined;
   platform: Platform;
   /** Bottom to top. */
   layers: readonly LayerBlob[];

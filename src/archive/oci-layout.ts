@@ -4,6 +4,7 @@
  * is verified against the digest that led to it; layers are verified when they are read.
  */
 import { LaminaError } from '../errors.js';
+import { IMAGE_NAME, REF_NAME } from '../oci/annotations.js';
 import { parseConfig, type ImageConfig } from '../oci/config.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { verifyBytes } from '../oci/digest.js';
@@ -27,10 +28,6 @@ import { checkLayerCount, pairLayers, type StoredLayer } from './layers.js';
 export const OCI_LAYOUT_PATH = 'oci-layout';
 export const OCI_INDEX_PATH = 'index.json';
 
-/** Name or tag (image-spec annotations.md). */
-const REF_NAME = 'org.opencontainers.image.ref.name';
-/** containerd's and docker's full name. */
-const IMAGE_NAME = 'io.containerd.image.name';
 /** Marks BuildKit's attestations, which look like images of the platform unknown/unknown. */
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
 
@@ -175,6 +172,7 @@ export class OciLayout implements OpenedArchive {
       config,
       configBytes: bytes,
       manifestDigest: leaf.manifestDigest,
+      manifest: { mediaType: manifest.mediaType, bytes: this.#document(leaf.descriptor, 'manifest') },
       platform: leaf.platform(),
       layers: pairLayers(stored, diffIds, what),
     };

@@ -3,41 +3,24 @@
  * the target is whole or not there; a blob has its name only when its bytes have that digest. Sources: image-spec
  * image-layout.md, manifest.md; moby image/tarexport/save.go (since Docker 25 its archives are OCI layouts with a manifest.json).
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
-import { hashBytes } from '../oci/digest.js';
-import { OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST } from '../oci/media-types.js';
-import { familiarReference, formatReference, parseReference, withDefaultTag } from '../oci/reference.js';
-import { readSource } from '../tar/source.js';
-import type { ByteSource } from '../tar/source.js';
-import { TarWriter } from '../tar/write.js';
+import { REF_NAME } from '../oci/annotations.js';
+import { OCI_INDEX } from '../oci/media-types.js';
+import { parseReference, withDefaultTag } from '../oci/reference.js';
 import { blobPath } from './files.js';
 import type { ArchiveForm } from './image.js';
+import { archiveMembers, describeImage, OCI_LAYOUT, writeMembers } from './members.js';
+import type { ArchiveMembers, DescribedImage, ImageToWrite, WrittenDescriptor } from './members.js';
 
 export interface ImageTarget {
   form: ArchiveForm;
   path: string;
   reference: string | undefined;
-}
-
-export interface LayerToWrite {
-  /** The blob as it is stored; copied byte by byte. */
-  blob: ByteSource;
-  compression: 'none' | 'gzip' | 'zstd';
-  /** Of the blob, where it is known; else it is computed. */
-  digest: string | undefined;
-  diffId: string;
-}
-
-export interface ImageToWrite {
-  config: Buffer;
-  /** Bottom to top. */
-  layers: readonly LayerToWrite[];
-  platform: { os: string; architecture: string; variant?: string };
 }
 
 export interface WrittenImage {
@@ -46,18 +29,6 @@ export interface WrittenImage {
   manifestDigest: string;
 }
 
-interface Descriptor {
-  mediaType: string;
-  digest: string;
-  size: number;
-  platform?: ImageToWrite['platform'];
-  annotations?: Record<string, string>;
-}
-
-const CHUNK_BYTES = 1 << 20;
-const LAYOUT = `{"imageLayoutVersion":"1.0.0"}`;
-const REF_NAME = 'org.opencontainers.image.ref.name';
-const IMAGE_NAME = 'io.containerd.image.name';
 const TEMPORARY = '.lamina-tmp';
 
 /**
@@ -65,23 +36,14 @@ const TEMPORARY = '.lamina-tmp';
  * layer is not what it promises, and what the system says; the target is then as it was.
  */
 export async function writeImage(target: ImageTarget, image: ImageToWrite): Promise<WrittenImage> {
-  const names = targetNames(target);
+  const named = nameImage(target, image);
   try {
     await checkTarget(target);
     await sweep(path.dirname(path.resolve(target.path)), path.basename(target.path));
-    const layers = image.layers.map((layer) => ({ ...layer, digest: layer.digest ?? digestOf(layer) }));
-    const documents = describe(image, layers);
-    const descriptor: Descriptor = {
-      ...documents.manifest.descriptor,
-      platform: image.platform,
-      ...(Object.keys(names.annotations).length === 0 ? {} : { annotations: names.annotations }),
-    };
-    if (target.form === 'oci') await writeLayout(target.path, layers, documents, descriptor);
-    else await writeArchive(target, layers, documents, descriptor, names.repoTags);
-    return {
-      imageId: documents.config.descriptor.digest,
-      manifestDigest: documents.manifest.descriptor.digest,
-    };
+    const described = describeImage(named);
+    if (target.form === 'oci') await writeLayout(target.path, described);
+    else await writeArchiveFile(target.path, archiveMembers([described], target.form));
+    return { imageId: described.imageId, manifestDigest: described.manifest.digest };
   } catch (error) {
     throw fromSystemError(error, 'cannot write', target.path);
   }
@@ -105,96 +67,23 @@ function exists(file: string): LaminaError {
   });
 }
 
-interface Names {
-  annotations: Record<string, string>;
-  repoTags: string[] | null;
-}
-
-function targetNames({ form, reference }: ImageTarget): Names {
-  if (reference === undefined) return { annotations: {}, repoTags: null };
-  if (form !== 'docker-archive') return { annotations: { [REF_NAME]: reference }, repoTags: null };
-  const parsed = withDefaultTag(parseReference(reference));
-  return {
-    annotations: { [IMAGE_NAME]: formatReference(parsed), [REF_NAME]: parsed.tag ?? 'latest' },
-    repoTags: [familiarReference(parsed)],
-  };
-}
-
-interface Documents {
-  config: { bytes: Buffer; descriptor: Descriptor };
-  manifest: { bytes: Buffer; descriptor: Descriptor };
-}
-
-type DigestedLayer = LayerToWrite & { digest: string };
-
-function describe(image: ImageToWrite, layers: readonly DigestedLayer[]): Documents {
-  const config = document(image.config, OCI_CONFIG);
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: OCI_MANIFEST,
-    config: config.descriptor,
-    layers: layers.map(({ compression, digest, blob }) => ({
-      mediaType: compression === 'none' ? OCI_LAYER : `${OCI_LAYER}+${compression}`,
-      digest,
-      size: blob.sizeBytes,
-    })),
-  };
-  return { config, manifest: document(Buffer.from(JSON.stringify(manifest)), OCI_MANIFEST) };
-}
-
-function document(bytes: Buffer, mediaType: string): { bytes: Buffer; descriptor: Descriptor } {
-  return { bytes, descriptor: { mediaType, digest: hashBytes('sha256', bytes), size: bytes.length } };
-}
-
-/** A plain layer's blob is its tar. */
-function digestOf({ blob, compression, diffId }: LayerToWrite): string {
-  if (compression === 'none') return diffId;
-  const hash = createHash('sha256');
-  for (const chunk of chunks(blob)) hash.update(chunk);
-  return `sha256:${hash.digest('hex')}`;
-}
-
-function* chunks(source: ByteSource): Generator<Buffer> {
-  for (let position = 0; position < source.sizeBytes;) {
-    const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, source.sizeBytes - position));
-    position += readSource(source, chunk, position);
-    yield chunk;
-  }
-}
-
-/** The bytes of a blob, of which the last are only given when all are what the digest promises. Raises EDIGEST. */
-function* verified({ blob, digest }: DigestedLayer): Generator<Buffer> {
-  const hash = createHash(digest.slice(0, digest.indexOf(':')));
-  for (const chunk of chunks(blob)) {
-    hash.update(chunk);
-    yield chunk;
-  }
-  const found = `${digest.slice(0, digest.indexOf(':'))}:${hash.digest('hex')}`;
-  if (found !== digest)
-    throw new LaminaError('EDIGEST', `${blob.name}: its digest is ${found}, promised was ${digest}`, {
-      path: blob.name,
-      digest,
-    });
+function nameImage({ form, reference }: ImageTarget, image: ImageToWrite): ImageToWrite {
+  if (reference === undefined) return image;
+  if (form !== 'docker-archive') return { ...image, refName: reference };
+  return { ...image, names: [withDefaultTag(parseReference(reference))] };
 }
 
 /** A layout that is there is added to: blobs first, then index.json, which alone makes them part of it. */
-async function writeLayout(
-  directory: string,
-  layers: readonly DigestedLayer[],
-  { config, manifest }: Documents,
-  descriptor: Descriptor,
-): Promise<void> {
+async function writeLayout(directory: string, image: DescribedImage): Promise<void> {
   const isNew = !existsSync(path.join(directory, 'index.json'));
   const target = isNew ? temporaryName(directory) : directory;
   try {
     if (isNew) await mkdir(target, { recursive: true });
-    for (const layer of layers)
-      await writeBlob(target, layer.digest, layer.blob.sizeBytes, () => verified(layer));
-    for (const { bytes, descriptor: about } of [config, manifest])
-      await writeBlob(target, about.digest, bytes.length, () => [bytes]);
+    for (const { digest, sizeBytes, content } of image.blobs)
+      await writeBlob(target, digest, sizeBytes, content);
     if (!existsSync(path.join(target, 'oci-layout')))
-      await replaceFile(path.join(target, 'oci-layout'), [Buffer.from(LAYOUT)]);
-    await replaceFile(path.join(target, 'index.json'), [await indexWith(target, descriptor)]);
+      await replaceFile(path.join(target, 'oci-layout'), [Buffer.from(OCI_LAYOUT)]);
+    await replaceFile(path.join(target, 'index.json'), [await indexWith(target, image.descriptors[0]!)]);
     if (isNew) {
       // An empty directory gives way to it; anything else does not.
       await rename(target, directory);
@@ -221,13 +110,13 @@ async function writeBlob(
 }
 
 /** index.json with the image in it; another of the same name loses that name, as a tag moves. */
-async function indexWith(layout: string, descriptor: Descriptor): Promise<Buffer> {
+async function indexWith(layout: string, descriptor: WrittenDescriptor): Promise<Buffer> {
   const file = path.join(layout, 'index.json');
   const text = await readFile(file, 'utf8').catch(() => undefined);
   const index =
     text === undefined
-      ? { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] as Descriptor[] }
-      : (JSON.parse(text) as { manifests?: Descriptor[] | null });
+      ? { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] as WrittenDescriptor[] }
+      : (JSON.parse(text) as { manifests?: WrittenDescriptor[] | null });
   const name = descriptor.annotations?.[REF_NAME];
   const others = (index.manifests ?? []).filter((other) =>
     name === undefined
@@ -237,54 +126,11 @@ async function indexWith(layout: string, descriptor: Descriptor): Promise<Buffer
   return Buffer.from(JSON.stringify({ ...index, manifests: [...others, descriptor] }));
 }
 
-async function writeArchive(
-  { form, path: file }: ImageTarget,
-  layers: readonly DigestedLayer[],
-  { config, manifest }: Documents,
-  descriptor: Descriptor,
-  repoTags: string[] | null,
-): Promise<void> {
-  const blobs = new Map<string, { sizeBytes: number; content: () => Iterable<Buffer> }>();
-  const add = (digest: string, sizeBytes: number, content: () => Iterable<Buffer>): void =>
-    void blobs.set(blobPath(digest), { sizeBytes, content });
-  for (const layer of layers) add(layer.digest, layer.blob.sizeBytes, () => verified(layer));
-  for (const { bytes, descriptor: about } of [config, manifest])
-    add(about.digest, bytes.length, () => [bytes]);
-  const json = (name: string, value: unknown): void => {
-    const bytes = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
-    blobs.set(name, { sizeBytes: bytes.length, content: () => [bytes] });
-  };
-  json('index.json', { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [descriptor] });
-  if (form === 'docker-archive')
-    json('manifest.json', [
-      {
-        Config: blobPath(config.descriptor.digest),
-        RepoTags: repoTags,
-        Layers: layers.map(({ digest }) => blobPath(digest)),
-      },
-    ]);
-  json('oci-layout', LAYOUT);
-
+/** Where nothing is yet. The file is whole when it has its name. Raises EEXIST. */
+async function writeArchiveFile(file: string, members: ArchiveMembers): Promise<void> {
   const temporary = temporaryName(file);
   try {
-    const handle = await open(temporary, 'wx');
-    try {
-      const writer = new TarWriter(async (chunk) => writeAll(handle, chunk));
-      const directories = new Set([...blobs.keys()].flatMap(parents));
-      for (const name of [...directories, ...blobs.keys()].sort()) {
-        const blob = blobs.get(name);
-        const type = blob === undefined ? ('dir' as const) : ('file' as const);
-        const header = { name, type, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0 };
-        await writer.entry(
-          { ...header, mode: blob === undefined ? 0o755 : 0o644, sizeBytes: blob?.sizeBytes ?? 0 },
-          blob === undefined ? undefined : asynchronous(blob.content()),
-        );
-      }
-      await writer.finish();
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFile(temporary, members, 0o644);
     // link(2), unlike rename(2), takes nobody's place.
     await link(temporary, file).catch((error: NodeJS.ErrnoException) => {
       throw error.code === 'EEXIST' ? exists(file) : error;
@@ -295,13 +141,29 @@ async function writeArchive(
   }
 }
 
-async function* asynchronous(content: Iterable<Buffer>): AsyncGenerator<Buffer> {
-  yield* content;
+/** As `docker save -o`: in the place of a file that is there. Raises EDIGEST, and what the system says; the file is then as it was. */
+export async function replaceArchiveFile(file: string, members: ArchiveMembers): Promise<void> {
+  const temporary = temporaryName(file);
+  try {
+    await sweep(path.dirname(path.resolve(file)), path.basename(file));
+    await writeFile(temporary, members, 0o600);
+    await rename(temporary, file);
+    await syncDirectory(path.dirname(path.resolve(file)));
+  } catch (error) {
+    throw fromSystemError(error, 'cannot write', file);
+  } finally {
+    await rm(temporary, { force: true });
+  }
 }
 
-function parents(name: string): string[] {
-  const parts = name.split('/').slice(0, -1);
-  return parts.map((_, index) => `${parts.slice(0, index + 1).join('/')}/`);
+async function writeFile(file: string, members: ArchiveMembers, mode: number): Promise<void> {
+  const handle = await open(file, 'wx', mode);
+  try {
+    await writeMembers(members, async (chunk) => writeAll(handle, chunk));
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Writes a file under another name and gives it its own when it is whole and on the disk. */

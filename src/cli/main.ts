@@ -4,8 +4,11 @@ import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
+import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
+import { register as registerImages } from './image/index.js';
+import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerUmount } from './umount.js';
@@ -17,7 +20,16 @@ export function createProgram(): Command {
     .option('--root <string>', 'Directory of the store and its cache (LAMINA_ROOT)')
     .option('--debug', 'Print stack traces of unexpected errors')
     .version(`lamina version ${VERSION}`, '-v, --version', 'Print version information and quit');
-  for (const register of [registerMount, registerUmount, registerMounts, registerContainers, registerFs])
+  for (const register of [
+    registerMount,
+    registerUmount,
+    registerMounts,
+    registerContainers,
+    registerAnalyze,
+    registerImages,
+    registerInspect,
+    registerFs,
+  ])
     register(program);
   program.hook('preAction', () => {
     const { root } = program.opts<{ root?: string }>();

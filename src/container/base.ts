@@ -1,25 +1,25 @@
 /** The image under a container: what is written down of it when the container is made, and how it is found again. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { parseImageName } from '../archive/name.js';
 import { LaminaError } from '../errors.js';
 import { openImage } from '../image/open.js';
 import type { OpenedImage, OpenImageOptions } from '../image/open.js';
 import { formatPlatform } from '../oci/platform.js';
-import type { ContainerImage, ContainerRecord } from './record.js';
+import type { ContainerImage, ContainerRecord } from '../store/container-record.js';
 
 export type BaseOptions = Omit<OpenImageOptions, 'parsed' | 'platform'>;
 
 /** What a container has to know of the image that it is made from. */
-export function imageRecord({ name, archived }: OpenedImage): ContainerImage {
-  const { transport, path: file, reference } = parseImageName(name);
+export function imageRecord({ name, located, archived }: OpenedImage): ContainerImage {
+  const { manifestDigest } = archived;
   return {
     name,
-    transport: transport ?? null,
-    path: path.resolve(file),
-    reference: reference ?? null,
+    transport: located.transport ?? null,
+    path: path.resolve(located.path),
+    reference: located.reference ?? null,
     platform: formatPlatform(archived.platform),
     imageId: archived.imageId,
+    ...(located.transport === 'store' && manifestDigest !== undefined ? { manifestDigest } : {}),
     diffIds: archived.layers.map(({ diffId }) => diffId),
   };
 }
@@ -38,6 +38,15 @@ export async function openBase(
       digest: image.imageId,
       cause,
     });
+  if (image.transport === 'store') {
+    const { manifestDigest = '', imageId } = image;
+    const parsed = { transport: 'store' as const, path: image.path, reference: imageId, manifestDigest };
+    return openImage(image.name, { ...options, parsed }).catch((error: unknown) => {
+      if (error instanceof LaminaError && error.code === 'EBLOB')
+        throw lost('is not in the store any more', error);
+      throw error;
+    });
+  }
   if (!existsSync(image.path)) throw lost('is gone');
   const named = { transport: image.transport ?? undefined, path: image.path };
   const open = (reference: string | undefined): Promise<OpenedImage> =>

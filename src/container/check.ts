@@ -3,7 +3,9 @@
  * repair that changes nothing of what the container shows, but where a file's content is lost. The invariants are those of
  * overlayfs-progs' fsck (whiteouts, redirects, impure directories) and of fs/overlayfs/namei.c.
  */
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import type { ByteString } from '../bytes.js';
 import { bytesToBuffer, displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
@@ -11,6 +13,7 @@ import { followRedirect } from '../layer/overlaid.js';
 import type { TreeReader } from '../layer/tree.js';
 import { ROOT_INO } from '../layer/tree.js';
 import {
+  isWhiteoutDevice,
   isWhiteoutEntry,
   opaqueValue,
   overrideOf,
@@ -21,9 +24,10 @@ import {
 import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { openBase } from './base.js';
+import { keptFiles } from './check-links.js';
 import { overlayPrefix } from './open.js';
-import { leftoversIn } from './leftovers.js';
-import type { ContainerRecord } from './record.js';
+import { withMount } from './private-mount.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import { scanDirectory } from './scan.js';
 import type { ContainerStore } from './store.js';
 
@@ -67,7 +71,7 @@ interface Node {
 
 /**
  * Everything that is wrong with a container's own layer; with `repair` it is put right.
- * Raises EINUSE when the container is mounted, EBASE, and what the system says.
+ * Raises EINUSE when the container is mounted, EBASE, what the system says, and, where a repair needs a mount, what mounting raises.
  */
 export async function checkContainer(
   store: ContainerStore,
@@ -77,6 +81,8 @@ export async function checkContainer(
   const held = await store.holdSoon(record);
   if (held === undefined)
     throw new LaminaError('EINUSE', `cannot check container "/${record.name}": container is mounted`);
+  let problems: Problem[];
+  let isUnfinished = false;
   try {
     const base = await openBase(record);
     try {
@@ -85,24 +91,23 @@ export async function checkContainer(
       const root = treeOf(await scanDirectory(upper));
       const checker = new Checker(toc, overlayPrefix(record), overrideOf(root.disk));
       checker.check(root, ROOT_INO);
-      const leftovers = await leftoversIn(
-        store.workOf(record),
-        overlayPrefix(record),
-        root.disk,
-        toc.inodeCount,
-      );
+      const leftovers = await leftoversIn(store.workOf(record), overlayPrefix(record));
+      const kept = await keptFiles(store.workOf(record), overlayPrefix(record), toc);
+      isUnfinished = kept.some((one) => one.isUnfinished);
       if (repair) {
         await repairAll(upper, checker.findings, overlayPrefix(record));
-        for (const { file } of leftovers)
-          if (file !== undefined) await rm(file, { recursive: true, force: true });
+        const removed = [...leftovers, ...kept.filter((one) => !one.isUnfinished)];
+        for (const { file } of removed) await rm(file, { recursive: true, force: true });
       }
-      return [...checker.findings, ...leftovers];
+      problems = [...checker.findings, ...leftovers, ...kept];
     } finally {
       base.close();
     }
   } finally {
     held.release();
   }
+  if (repair && isUnfinished) await withMount(store, record, () => Promise.resolve());
+  return problems;
 }
 
 function treeOf(entries: readonly DiskEntry[]): Node {
@@ -206,6 +211,24 @@ class Checker {
   #find(node: Node, what: string, repair: Repair): void {
     this.findings.push({ path: `/${node.path}`, what, node, repair });
   }
+}
+
+/** Half-done work is made below `work/work`, and nothing is left there when nobody works, but a whiteout for others to be links to. */
+async function leftoversIn(work: string, prefix: OverlayPrefix): Promise<(Problem & { file: Buffer })[]> {
+  const directory = path.join(work, 'work');
+  const entries = existsSync(directory) ? await scanDirectory(directory, { depth: 1 }) : [];
+  return entries
+    .filter(
+      (entry) =>
+        entry.depth > 0 &&
+        !isWhiteoutDevice(entry) &&
+        !entry.xattrs.some(({ name }) => name === `${prefix}whiteout`),
+    )
+    .map(({ name }) => ({
+      path: `work/work/${name}`,
+      what: 'left by a server that was killed',
+      file: Buffer.concat([Buffer.from(`${directory}/`), bytesToBuffer(name)]),
+    }));
 }
 
 /** Names first, then attributes; and what the names stood in gets its times back. */

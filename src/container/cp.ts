@@ -18,7 +18,7 @@ import type { CopyItem } from './copy-source.js';
 import { fromDisk, fromTar, fromView, spoolTar } from './copy-source.js';
 import { openContainer } from './open.js';
 import { withMount } from './private-mount.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import type { ContainerStore } from './store.js';
 
 export interface CopyOptions {

@@ -1,21 +1,14 @@
 /** Makes a container of an opened image: an empty upper directory that looks as the image's root does, and a record. */
-import { readFileSync } from 'node:fs';
 import type { OpenedImage } from '../image/open.js';
 import { ROOT_INO } from '../layer/tree.js';
 import { OVERRIDE_STAT } from '../layer/upper.js';
+import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
+import { ImageStore } from '../store/image-store.js';
+import { noSuchImage } from '../store/snapshot.js';
 import type { ContainerStore } from './store.js';
-
-/** Root of a user namespace may not set `trusted.` attributes (xattr(7)); user_namespaces(7) says how it is told. */
-function isInUserNamespace(): boolean {
-  try {
-    return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
-  } catch {
-    return false;
-  }
-}
 
 /** Raises ENAME, EUSAGE and what the system says; nothing is left then. */
 export async function createContainer(
@@ -28,12 +21,12 @@ export async function createContainer(
   const isRoot = process.getuid?.() === 0;
   const container = {
     image: imageRecord(opened),
-    userXattrs: !isRoot || isInUserNamespace(),
+    userXattrs: needsUserXattrs(),
     command: [...(config.entrypoint ?? []), ...(config.cmd ?? [])],
     labels: Object.fromEntries(config.labels),
   };
   // A union shows the attributes of the uppermost root. Whoever is not root keeps the image's owners in an attribute.
-  return store.create(container, name, async (upper) => {
+  const prepare = async (upper: string): Promise<void> => {
     const applier = new Applier(upper, { chown: isRoot });
     const mode = root.mode.toString(8).padStart(4, '0');
     const override = {
@@ -43,5 +36,14 @@ export async function createContainer(
     const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];
     await applier.put('', { ...root, mode: isRoot ? root.mode : 0o700, xattrs });
     await applier.finish('cannot prepare');
+  };
+  const create = (): Promise<ContainerRecord> => store.create(container, name, prepare);
+  if (opened.located.transport !== 'store') return create();
+  // Under the lock of the images, so that none is removed between being found and being held.
+  const images = new ImageStore(opened.cache.root);
+  return images.update(() => {
+    const { manifestDigest, imageId } = opened.archived;
+    if (manifestDigest === undefined || !images.blobs.has(manifestDigest)) throw noSuchImage(imageId);
+    return create();
   });
 }

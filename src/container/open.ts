@@ -8,7 +8,7 @@ import type { OverlayPrefix, UpperNode } from '../layer/upper.js';
 import { ImageView } from '../merge/view.js';
 import { openBase } from './base.js';
 import type { BaseOptions } from './base.js';
-import type { ContainerRecord } from './record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 import { scanDirectory } from './scan.js';
 import type { ContainerStore } from './store.js';
 import { UpperFiles } from './upper-files.js';

@@ -2,7 +2,7 @@
 import type { ByteString } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import type { DiskEntry } from '../layer/upper.js';
-import { startHelper, untilEnded } from './helper.js';
+import { startHelper, untilEnded } from '../store/helper.js';
 
 const MAGIC = 'LAMSCAN1';
 const RECORD_BYTES = 112;

@@ -10,10 +10,10 @@ import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { MountTable } from '../mount/table.js';
 import { defaultRoot } from '../store/cache.js';
-import { takeLock, tryLockDirectory } from './flock.js';
+import { takeLock, tryLockDirectory } from '../store/flock.js';
 import { checkName, randomName } from './names.js';
-import { parseRecord, RECORD_VERSION } from './record.js';
-import type { ContainerRecord } from './record.js';
+import { parseRecord, RECORD_VERSION } from '../store/container-record.js';
+import type { ContainerRecord } from '../store/container-record.js';
 
 export const UPPER = 'upper';
 export const WORK = 'work';

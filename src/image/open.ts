@@ -6,8 +6,6 @@ import { closeSync, openSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { ArchivedImage, LayerBlob, OpenedArchive } from '../archive/image.js';
-import { parseImageName } from '../archive/name.js';
-import type { ImageName } from '../archive/name.js';
 import { openArchive } from '../archive/open.js';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { detectCompression } from '../layer/compression.js';
@@ -17,14 +15,20 @@ import { encodeToc } from '../merge/encode.js';
 import { mergeLayers } from '../merge/merge.js';
 import { TocReader } from '../merge/toc-reader.js';
 import { parsePlatform } from '../oci/platform.js';
+import type { Platform } from '../oci/platform.js';
 import { Cache, DEFAULT_MAX_INFLATED_BYTES, hashed, identityOf } from '../store/cache.js';
+import { ImageStore } from '../store/image-store.js';
+import { openStored, openStoredManifest } from '../store/open-stored.js';
+import type { OpenedStored } from '../store/open-stored.js';
 import { contentStamp, verifyLayers } from '../store/verify.js';
 import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
+import { locateImage } from './locate.js';
+import type { LocatedImage } from './locate.js';
 
 export interface OpenImageOptions {
   /** What the name means, where that is known already; the name is then only shown. */
-  parsed?: ImageName;
+  parsed?: LocatedImage;
   /** `os[/arch[/variant]]`, which the image must be for. When absent, the host's is preferred among several images. */
   platform?: string;
   /** Directory of the cache; LAMINA_ROOT or the default when absent. */
@@ -39,6 +43,8 @@ export interface OpenImageOptions {
 export interface OpenedImage {
   /** As it was asked for. */
   name: string;
+  /** What that meant. */
+  located: LocatedImage;
   archived: ArchivedImage;
   /** The file of the merged TOC. */
   tocPath: string;
@@ -59,34 +65,44 @@ export interface OpenedImage {
 }
 
 /**
- * Opens an image by path or transport (`docker-archive:PATH[:REF]`, `oci:PATH[:REF]`, `oci-archive:PATH[:REF]`).
+ * Opens an image of the store by any name that docker takes, or one in an archive by path or transport (`docker-archive:PATH[:REF]`,
+ * `oci:PATH[:REF]`, `oci-archive:PATH[:REF]`). A name that begins with `/`, `./` or `../` is a path, `store:NAME` is none.
  * Raises ENOENT, ENOTARCHIVE, ENOIMAGE, EPLATFORM, EBADIMAGE, EBLOB, EMEDIATYPE, EDIGEST, ELIMIT, EBADTAR and the layer's
  * own EBADPATH, EWHITEOUT, EBADLAYER; everything that was opened is closed then.
  */
 export async function openImage(name: string, options: OpenImageOptions = {}): Promise<OpenedImage> {
-  const parsed = options.parsed ?? parseImageName(name);
   const cache = await Cache.open(options.root);
+  const store = new ImageStore(cache.root);
+  const located = options.parsed ?? locateImage(name, store);
   const progress = new InflateTotal(options.onProgress);
   const maxBytes = options.maxInflatedBytes ?? defaultMaxInflated();
   const closers: (() => void)[] = [];
   const close = (): void => {
     for (const closer of closers.splice(0).reverse()) closer();
   };
+  // A platform that was asked for must fit; without one the host's only decides between several images.
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   try {
-    const archive = await openPossiblyCompressed(
-      parsed.path,
-      parsed.transport,
-      cache,
-      maxBytes,
-      progress,
-      closers,
-    );
-    closers.push(() => archive.close());
-    // A platform that was asked for must fit; without one the host's only decides between several images.
-    const archived = archive.select({
-      ...(options.platform === undefined ? {} : { platform: parsePlatform(options.platform) }),
-      ...(parsed.reference === undefined ? {} : { reference: parsed.reference }),
-    });
+    let archived: ArchivedImage;
+    if (located.transport === 'store') {
+      const stored = openStoredBy(store, located, platform);
+      closers.push(stored.close);
+      archived = stored.archived;
+    } else {
+      const archive = await openPossiblyCompressed(
+        located.path,
+        located.transport,
+        cache,
+        maxBytes,
+        progress,
+        closers,
+      );
+      closers.push(() => archive.close());
+      archived = archive.select({
+        ...(platform === undefined ? {} : { platform }),
+        ...(located.reference === undefined ? {} : { reference: located.reference }),
+      });
+    }
     const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
     // Taken before indexing: what is written to from then on is noticed when the layer is verified.
     const stamps = sources.map(contentStamp);
@@ -113,6 +129,7 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
     let layerTocs: Promise<TocReader[]> | undefined;
     return {
       name,
+      located,
       archived,
       tocPath,
       toc: () => (toc ??= loadToc(tocPath, renewToc)),
@@ -137,7 +154,7 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
 }
 
 /** LAMINA_MAX_INFLATED in bytes, or the default. */
-function defaultMaxInflated(): number {
+export function defaultMaxInflated(): number {
   const text = process.env.LAMINA_MAX_INFLATED;
   return text ? parseSize(text, 'LAMINA_MAX_INFLATED') : DEFAULT_MAX_INFLATED_BYTES;
 }
@@ -155,7 +172,8 @@ export function parseSize(text: string, what: string): number {
   return Math.floor(Number(match[1]) * base ** power);
 }
 
-async function openPossiblyCompressed(
+/** An archive, inflated into the cache first where it is compressed as a whole. `closers` are to be called last first, after its own. */
+export async function openPossiblyCompressed(
   path: string,
   transport: OpenedArchive['form'] | undefined,
   cache: Cache,
@@ -223,9 +241,25 @@ async function loadToc(file: string, renew: () => Promise<void>): Promise<TocRea
   }
 }
 
+/** By the digest of its manifest where that is known: an image that was untagged is still what a container stands on. */
+function openStoredBy(
+  store: ImageStore,
+  { reference, manifestDigest }: Extract<LocatedImage, { transport: 'store' }>,
+  platform: Platform | undefined,
+): OpenedStored {
+  return manifestDigest === undefined
+    ? openStored(store, reference, platform)
+    : openStoredManifest(store, manifestDigest);
+}
+
 /** What the layer's part of a TOC depends on: its content where that was verified, the place it lies where it was not. */
 function layerKey(layer: LayerBlob, source: ByteSource): string {
-  return layer.compression === 'none' ? `${layer.diffId}@${identityOf(source)}` : layer.diffId;
+  return isInPlace(layer) ? `${layer.diffId}@${identityOf(source)}` : layer.diffId;
+}
+
+/** Its bytes lie in a file that is not ours: nobody has hashed them, and anybody may write there. */
+function isInPlace({ compression, isVerified }: LayerBlob): boolean {
+  return compression === 'none' && isVerified !== true;
 }
 
 async function unverifiedLayers(
@@ -236,7 +270,7 @@ async function unverifiedLayers(
 ): Promise<UnverifiedLayer[]> {
   const found: UnverifiedLayer[] = [];
   for (const [index, layer] of layers.entries()) {
-    if (layer.compression !== 'none') continue;
+    if (!isInPlace(layer)) continue;
     const key = hashed([layerKey(layer, sources[index]!)]);
     if (!(await cache.isVerified(key)))
       found.push({ diffId: layer.diffId, source: sources[index]!, key, stamp: stamps[index]! });
@@ -245,7 +279,7 @@ async function unverifiedLayers(
 }
 
 /** Adds up what all inflating does, for one progress bar. */
-class InflateTotal {
+export class InflateTotal {
   #done = 0;
   #total = 0;
 

@@ -4,7 +4,7 @@ import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { LaminaError } from '../errors.js';
-import { serverBinary } from './server-binary.js';
+import { serverBinary } from '../server-binary.js';
 import { mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 

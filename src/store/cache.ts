@@ -156,7 +156,8 @@ export class Cache {
   async #sweep(): Promise<void> {
     for (const name of await readdir(path.join(this.root, 'tmp')).catch(() => [])) {
       const pid = Number(name.split('-')[0]);
-      if (pid > 0 && !isAlive(pid)) await rm(path.join(this.root, 'tmp', name), { force: true });
+      if (pid > 0 && !isAlive(pid))
+        await rm(path.join(this.root, 'tmp', name), { recursive: true, force: true });
     }
   }
 }

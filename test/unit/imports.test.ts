@@ -13,6 +13,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TYPESCRIPT_ORDER = [
   ['errors.ts'],
   ['bytes.ts', 'package-files.ts'],
+  ['server-binary.ts'],
   ['tar'],
   ['oci'],
   ['layer'],
@@ -22,6 +23,7 @@ const TYPESCRIPT_ORDER = [
   ['mount'],
   ['image'],
   ['container'],
+  ['system'],
   ['index.ts'],
   ['cli'],
 ];

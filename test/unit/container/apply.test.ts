@@ -17,7 +17,7 @@ import { Applier } from '../../../src/container/apply.js';
 import type { AppliedAttributes } from '../../../src/container/apply.js';
 import { fromDisk } from '../../../src/container/copy-source.js';
 import { ScanParser, scanDirectory } from '../../../src/container/scan.js';
-import { serverBinary } from '../../../src/mount/server-binary.js';
+import { serverBinary } from '../../../src/server-binary.js';
 import { dumpDirectory } from '../../helpers/dump-directory.js';
 import { isLaminaBuilt } from '../../helpers/lamina.js';
 import { isRoot, requirement } from '../../helpers/require.js';

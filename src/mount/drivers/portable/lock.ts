@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { LaminaError } from '../../../errors.js';
-import { serverBinary } from '../../server-binary.js';
+import { serverBinary } from '../../../server-binary.js';
 
 /** What a helper's exit status means: lamina-fuse lock, flock(1). */
 const LAMINA_HELD = 3;
