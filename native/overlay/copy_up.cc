@@ -56,6 +56,27 @@ class KeepTimes {
   struct stat before_ {};
 };
 
+// Takes back the names that a file was given unless it got them all: some names that lead to it and others
+// that lead to the lower file would be two files.
+class GivenNames {
+ public:
+  GivenNames() = default;
+  ~GivenNames() {
+    for (const auto& [dir, name] : names_) {
+      const KeepTimes keep(dir);
+      unlinkat(dir, name.c_str(), 0);
+    }
+  }
+  GivenNames(const GivenNames&) = delete;
+  GivenNames& operator=(const GivenNames&) = delete;
+  // The directory stays open for longer than this.
+  void add(int dir, std::string name) { names_.emplace_back(dir, std::move(name)); }
+  void done() { names_.clear(); }
+
+ private:
+  std::vector<std::pair<int, std::string>> names_;
+};
+
 // Refused by filesystems and namespaces that do not know an attribute; an object without it is better than
 // none.
 bool may_be_left_out(int error) { return error == EOPNOTSUPP || error == EPERM || error == EINVAL; }
@@ -374,6 +395,7 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
   struct stat made {};
   if (const int error = at::stat(upper_.work(), temporary.c_str(), made); error < 0) return -error;
   const uint32_t flags = kUpper | (metacopy ? kMetacopy : 0U) | (links_below ? kLinksBelow : 0U);
+  GivenNames given;
   if (links_below) {
     // Before it has a name: whatever happens after this, all names lead to it.
     const std::string left = std::to_string(status.st_nlink - 1);
@@ -381,11 +403,13 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
     const std::string kept = links_name(status);
     unlinkat(upper_.links(), kept.c_str(), 0);
     if (linkat(upper_.work(), temporary.c_str(), upper_.links(), kept.c_str(), 0) != 0) return errno;
+    given.add(upper_.links(), kept);
   }
 
   if (removed) {
     const std::string name = Upper::orphan_name(node);
     if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
+    given.done();
     guard_temporary.done();
     record->object.store(made.st_ino, std::memory_order_release);
     record->set(flags | kOrphan);
@@ -394,9 +418,10 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
   }
   // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
   const bool several = places.size() > 1;
-  if (several && linkat(upper_.work(), temporary.c_str(), upper_.links(), origin.c_str(), 0) != 0 &&
-      errno != EEXIST) {
-    return errno;
+  if (several) {
+    unlinkat(upper_.links(), origin.c_str(), 0);
+    if (linkat(upper_.work(), temporary.c_str(), upper_.links(), origin.c_str(), 0) != 0) return errno;
+    given.add(upper_.links(), origin);
   }
   size_t placed = SIZE_MAX;
   for (size_t at = 0; at < places.size(); ++at) {
@@ -411,10 +436,12 @@ int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
       if (errno == EEXIST && places.size() > 1) continue;
       return errno;
     }
+    if (several) given.add(dirs[at]->get(), places[at].name);
     if (placed == SIZE_MAX) placed = at;
   }
   if (several) unlinkat(upper_.links(), origin.c_str(), 0);
   if (placed == SIZE_MAX) return ENOENT;
+  given.done();
   if (places.size() == 1) guard_temporary.done();
   if (record != nullptr) {
     record->object.store(made.st_ino, std::memory_order_release);
