@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "sys/log.h"
 
@@ -13,6 +14,7 @@ namespace lamina::fuse {
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr timespec kGatherPause{0, 2 * 1000 * 1000};
 LogOnce write_error_logged;
 
 }  // namespace
@@ -60,6 +62,7 @@ void DeviceChannel::answer(size_t length) {
     // Done at most once: a reference that is dropped twice would take a node from under its users.
     slot_.answered.store(unique, std::memory_order_release);
     service_.serve(*request, reply);
+    if (gather_) nanosleep(&kGatherPause, nullptr);
     return;
   }
   const int error = slot_.tries > kMaxTries ? EIO : service_.serve(*request, reply);
