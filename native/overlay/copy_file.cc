@@ -90,6 +90,7 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
   struct stat made {};
   if (const int error = at::stat(upper_.work(), temporary.c_str(), made); error < 0) return -error;
   const uint32_t flags = kUpper | (metacopy ? kMetacopy : 0U) | (names_below ? kNamesBelow : 0U);
+  GivenNames given;
   if (names_below) {
     // Before it has a name: whatever happens after this, all names lead to it.
     const std::string left = std::to_string(status.st_nlink - 1);
@@ -97,11 +98,13 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
     const std::string kept = lower_identity(status);
     unlinkat(upper_.kept(), kept.c_str(), 0);
     if (linkat(upper_.work(), temporary.c_str(), upper_.kept(), kept.c_str(), 0) != 0) return errno;
+    given.add(upper_.kept(), kept);
   }
 
   if (removed) {
     const std::string name = Upper::orphan_name(node);
     if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
+    given.done();
     guard_temporary.done();
     record->object.store(made.st_ino, std::memory_order_release);
     record->set(flags | kOrphan);
@@ -110,9 +113,10 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
   }
   // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
   const bool several = places.size() > 1;
-  if (several && linkat(upper_.work(), temporary.c_str(), upper_.kept(), origin.c_str(), 0) != 0 &&
-      errno != EEXIST) {
-    return errno;
+  if (several) {
+    unlinkat(upper_.kept(), origin.c_str(), 0);
+    if (linkat(upper_.work(), temporary.c_str(), upper_.kept(), origin.c_str(), 0) != 0) return errno;
+    given.add(upper_.kept(), origin);
   }
   size_t placed = SIZE_MAX;
   for (size_t at = 0; at < places.size(); ++at) {
@@ -127,10 +131,12 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
       if (errno == EEXIST && places.size() > 1) continue;
       return errno;
     }
+    if (several) given.add(dirs[at]->get(), places[at].name);
     if (placed == SIZE_MAX) placed = at;
   }
   if (several) unlinkat(upper_.kept(), origin.c_str(), 0);
   if (placed == SIZE_MAX) return ENOENT;
+  given.done();
   if (places.size() == 1) guard_temporary.done();
   if (record != nullptr) {
     copied_up(*record, made, flags);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "sys/at.h"
 
@@ -46,6 +47,27 @@ class KeepTimes {
   int dir_;
   bool known_ = false;
   struct stat before_ {};
+};
+
+// Takes back the names that a file was given unless it got them all: some names that lead to it and others
+// that lead to the lower file would be two files.
+class GivenNames {
+ public:
+  GivenNames() = default;
+  ~GivenNames() {
+    for (const auto& [dir, name] : names_) {
+      const KeepTimes keep(dir);
+      unlinkat(dir, name.c_str(), 0);
+    }
+  }
+  GivenNames(const GivenNames&) = delete;
+  GivenNames& operator=(const GivenNames&) = delete;
+  // The directory stays open for longer than this.
+  void add(int dir, std::string name) { names_.emplace_back(dir, std::move(name)); }
+  void done() { names_.clear(); }
+
+ private:
+  std::vector<std::pair<int, std::string>> names_;
 };
 
 // Refused by filesystems and namespaces that do not know an attribute; an object without it is better than

@@ -106,7 +106,12 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
       if (linkat(dir->get(), text.c_str(), upper_.work(), kept.c_str(), 0) != 0 && errno != EEXIST)
         return errno;
       record->set(kOrphan);
-      return upper_.make_whiteout(dir->get(), text.c_str());
+      const int error = upper_.make_whiteout(dir->get(), text.c_str());
+      if (error == 0) return 0;
+      // It has its name still, and no other.
+      record->clear(kOrphan);
+      unlinkat(upper_.work(), kept.c_str(), 0);
+      return error;
     }
     if (renameat(dir->get(), text.c_str(), upper_.work(), kept.c_str()) == 0) {
       record->set(kOrphan);
