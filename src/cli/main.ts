@@ -8,6 +8,7 @@ import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
+import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerUmount } from './umount.js';
@@ -26,6 +27,7 @@ export function createProgram(): Command {
     registerContainers,
     registerAnalyze,
     registerImages,
+    registerInspect,
     registerFs,
   ])
     register(program);
