@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { load, writeCache } from './dist/cli/main.js';
 
-const COMMANDS = [['ps'], ['container', 'ls', '-q'], ['mounts', '--format', 'json'], ['images']];
+const COMMANDS = [['ps'], ['container', 'ls', '-q'], ['mounts', '--format', 'json'], ['images'], ['version']];
 
 async function warmUp() {
   const root = mkdtempSync(path.join(tmpdir(), 'lamina-warm-up-'));

@@ -3,12 +3,14 @@ import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
+import { register as registerCompletion } from './completion/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerUmount } from './umount.js';
+import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
 
 /** With the words that name a command, just that one: making all of them takes 5 ms. */
@@ -25,8 +27,10 @@ export function createProgram(wanted?: readonly string[]): Command {
     registerContainers,
     registerImages,
     registerFs,
+    registerVersion,
   ])
     register(program);
+  registerCompletion(program, () => createProgram());
   program.hook('preAction', () => {
     const { root } = program.opts<{ root?: string }>();
     if (root !== undefined) process.env.LAMINA_ROOT = root;

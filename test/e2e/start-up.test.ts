@@ -1,9 +1,10 @@
 /** How the command starts: with V8's code of its last build, and with as few commands as the line names. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { arch, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isLaminaBuilt, LAMINA_MAIN, lamina } from '../helpers/lamina.js';
+import { isLaminaBuilt, LAMINA_MAIN, lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch } from '../helpers/overlay.js';
 import { requirement } from '../helpers/require.js';
 
@@ -100,5 +101,37 @@ describe.skipIf(!built)('start-up', () => {
         stderr: expect.stringContaining(message),
       });
     }
+  });
+
+  test('version has docker\u2019s layout', async () => {
+    const own = JSON.parse(readFileSync(join(dirname(LAMINA_MAIN), '../../package.json'), 'utf8')) as {
+      version: string;
+    };
+    const machine = arch() === 'x64' ? 'amd64' : arch();
+    // docker version: the values begin in column 21.
+    expect(await laminaOk(['version'], root)).toBe(
+      `Client:\n Version:           ${own.version}\n Node version:      ${process.version}\n OS/Arch:           linux/${machine}\n Kernel version:    ${release()}\n`,
+    );
+    expect(JSON.parse(await laminaOk(['version', '--format', 'json'], root))).toEqual({
+      Client: {
+        Version: own.version,
+        NodeVersion: process.version,
+        Os: 'linux',
+        Arch: machine,
+        KernelVersion: release(),
+      },
+      Server: null,
+    });
+    expect(await laminaOk(['version', '-f', '{{.Client.Version}} {{.Client.Os}}'], root)).toBe(
+      `${own.version} linux\n`,
+    );
+    expect(await lamina(['version', '-f', '{{.Client'], root)).toMatchObject({
+      exitCode: 64,
+      stderr: expect.stringContaining('template parsing error: template: :1: unclosed action [ETEMPLATE]'),
+    });
+    expect(await lamina(['version', '-f', '{{.Client.Nope}}'], root)).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("can't evaluate field Nope in type *system.clientVersion [EFIELD]"),
+    });
   });
 });
