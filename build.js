@@ -3,7 +3,7 @@
  * The declarations come from tsc.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
@@ -15,8 +15,8 @@ const options = {
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  // They hold native addons and find them by their own paths.
-  external: ['fuse-native', 'fs-xattr'],
+  // The first two hold native addons and find them by their own paths. yaml is large, and read by one flag of one command only.
+  external: ['fuse-native', 'fs-xattr', 'yaml'],
   // CommonJS dependencies ask for Node's modules by require.
   banner: {
     js: "import { createRequire as laminaRequire } from 'node:module'; const require = laminaRequire(import.meta.url);",
@@ -39,6 +39,9 @@ await build({
   entryPoints: [{ in: 'src/cli/main.ts', out: 'cli/lamina' }],
   outExtension: { '.js': '.cjs' },
 });
+// src/cli/start.ts says why.
+const program = readFileSync('dist/cli/lamina.cjs', 'utf8');
+writeFileSync('dist/cli/lamina.cjs', program.replaceAll(/(?<![\w$.])import\(/g, 'laminaImport('));
 await build({
   ...commonjs,
   define: {},
@@ -54,4 +57,15 @@ await build({
   chunkNames: 'chunks/[name]-[hash]',
 });
 chmodSync('dist/cli/main.js', 0o755);
+
+// SQLite for rpm's database: two files of sql.js, whose package would be 30 MB for those who install this one.
+mkdirSync('dist/sqlite');
+for (const [from, to] of [
+  ['dist/sql-wasm.js', 'sql-wasm.cjs'],
+  ['dist/sql-wasm.wasm', 'sql-wasm.wasm'],
+  ['LICENSE', 'LICENSE'],
+]) {
+  copyFileSync(`node_modules/sql.js/${from}`, `dist/sqlite/${to}`);
+}
+
 execFileSync(process.execPath, ['warm-up.js'], { stdio: 'inherit' });

@@ -17,7 +17,7 @@ async function warmUp() {
     const { program, script } = load();
     for (const command of COMMANDS) await program.main(command);
     process.exitCode = 0;
-    if (script !== undefined) writeCache(script);
+    writeCache(script);
   } finally {
     process.stdout.write = write;
     process.stderr.write = writeError;

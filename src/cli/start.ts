@@ -4,7 +4,7 @@
  * It lies beside the program and is trusted as the program is.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { constants, Script } from 'node:vm';
+import { Script } from 'node:vm';
 
 /** What lamina.cjs exports. */
 export interface Program {
@@ -14,24 +14,23 @@ export interface Program {
 const FILE = `${__dirname}/lamina.cjs`;
 const CACHE = `${__dirname}/lamina-${process.versions.v8}-${process.arch}.cache`;
 
-export function load(): { program: Program; script: Script | undefined } {
-  const importModuleDynamically = constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-  // Before 20.12 a script cannot import by Node's own loader.
-  if (importModuleDynamically === undefined) return { program: require(FILE) as Program, script: undefined };
+export function load(): { program: Program; script: Script } {
   const cachedData = readCache();
   // The bundler writes ASCII only.
-  const text = `(function(exports,require,module,__filename,__dirname){${readFileSync(FILE, 'latin1')}\n})`;
+  const text = `(function(exports,require,laminaImport,module,__filename,__dirname){${readFileSync(FILE, 'latin1')}\n})`;
   const script = new Script(text, {
     filename: FILE,
-    importModuleDynamically,
     ...(cachedData === undefined ? {} : { cachedData }),
   });
   const module = { exports: {} };
   const run = script.runInThisContext() as (...args: unknown[]) => void;
-  run(module.exports, requireLazily, module, FILE, __dirname);
+  run(module.exports, requireLazily, importHere, module, FILE, __dirname);
   if (cachedData === undefined) process.once('exit', () => writeCache(script));
   return { program: module.exports as Program, script };
 }
+
+/** A script that comes from kept code cannot import: V8 forgets who asks. The build puts this in the place of its `import()`. */
+const importHere = (name: string): Promise<unknown> => import(name);
 
 /** Modules of Node that take a millisecond and more to load, and that most commands do without. */
 const COSTLY = new Set([

@@ -77,7 +77,7 @@ describe.skipIf(!built)('completion', () => {
     describe.skipIf(!needs(`command ${shell}`))(shell, () => {
       test.each([
         ['lamina vers', ['version']],
-        ['lamina im', ['image', 'import']],
+        ['lamina imp', ['import']],
         ['lamina container re', ['remove', 'rename']],
         ['lamina fs wh', ['which']],
         ['lamina ps --f', ['--filter', '--format']],
