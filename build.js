@@ -29,6 +29,7 @@ const options = {
 // The command is one file, whose parts run only when they are asked for: twenty small files took 25 ms to load. CommonJS, because
 // an ES module loads all of Node's modules that any part asks for (10 ms), and its compiled code cannot be kept.
 const commonjs = {
+  minifyIdentifiers: true,
   ...options,
   format: 'cjs',
   define: { 'import.meta.url': 'laminaUrl' },
