@@ -47,6 +47,9 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
   },
+  ENETWORK: { exitCode: 1, hint: 'Check the network, the name of the registry and the proxy, then try again.' },
+  EREGISTRY: { exitCode: 1, hint: 'See what the registry says; it may be overloaded, or not be one.' },
+  EAUTH: { exitCode: 1, hint: 'Log in with: lamina login REGISTRY.' },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 

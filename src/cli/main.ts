@@ -9,6 +9,7 @@ import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
+import { register as registerRegistry } from './registry/index.js';
 import { register as registerUmount } from './umount.js';
 import { VERSION } from './version.js';
 
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     registerMounts,
     registerContainers,
     registerImages,
+    registerRegistry,
     registerFs,
   ])
     register(program);

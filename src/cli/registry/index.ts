@@ -1,0 +1,14 @@
+/** Commands that talk to registries: at the top, and those on images below `image` as well. */
+import type { Command } from 'commander';
+import { register as registerPull } from './pull.js';
+
+const BOTH = [registerPull];
+
+/** After `image` is there. */
+export function register(program: Command): void {
+  const image = program.commands.find((command) => command.name() === 'image')!;
+  for (const registerCommand of BOTH) {
+    registerCommand(program);
+    registerCommand(image);
+  }
+}
