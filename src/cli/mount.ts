@@ -56,14 +56,14 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     { openImage, parseSize },
     { mountOpened },
     { parseMountOptions },
-    { createProgress },
+    { createBar },
     { ContainerStore },
     { containerLayer, sweepPrivateMounts },
   ] = await Promise.all([
     import('../image/open.js'),
     import('../image/mount.js'),
     import('../mount/options.js'),
-    import('./progress.js'),
+    import('./output/progress.js'),
     import('../container/store.js'),
     import('../container/private-mount.js'),
   ]);
@@ -81,7 +81,7 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     throw new LaminaError('EUSAGE', 'conflicting options: --rw and -o ro cannot be used together');
   if (flags.name !== undefined && (flags.rw !== true || container !== undefined))
     throw new LaminaError('EUSAGE', '--name is for the container that --rw creates of an image');
-  const progress = createProgress('Decompressing');
+  const progress = createBar('Decompressing');
   const openOptions: OpenImageOptions = {
     ...(flags.maxInflated === undefined
       ? {}

@@ -11,6 +11,8 @@ export type Driver = 'native' | 'fuse-native';
 
 const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(CHECKOUT, 'dist/cli/main.js');
+/** What Node runs. */
+export { MAIN as LAMINA_MAIN };
 const SERVER =
   process.env['LAMINA_FUSE'] ?? join(CHECKOUT, `prebuilds/${process.platform}-${process.arch}/lamina-fuse`);
 

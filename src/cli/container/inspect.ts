@@ -3,7 +3,6 @@ import type { Command } from 'commander';
 import type { ContainerRecord } from '../../store/container-record.js';
 import type { ContainerStore } from '../../container/store.js';
 import { LaminaError } from '../../errors.js';
-import { formatTemplate } from '../template.js';
 import { mountpointsOf, openStore } from './containers.js';
 
 export function register(parent: Command): void {
@@ -16,20 +15,18 @@ export function register(parent: Command): void {
       'Format output using a custom template:\n"json": Print in JSON format\n"TEMPLATE": Print fields, as in "{{.Name}} {{json .State}}"',
     )
     .action(async (names: string[], flags: { format?: string }) => {
-      const store = await openStore();
-      const found: Record<string, unknown>[] = [];
+      const [store, { createInspector }] = await Promise.all([openStore(), import('../output/inspect.js')]);
+      const inspector = createInspector(flags.format);
       let failure: LaminaError | undefined;
       for (const name of names) {
         try {
-          found.push(await describe(store, await store.get(name)));
+          inspector.add(await describe(store, await store.get(name)));
         } catch (error) {
           if (!(error instanceof LaminaError)) throw error;
           failure ??= error;
         }
       }
-      if (flags.format === undefined) process.stdout.write(`${JSON.stringify(found, null, 4)}\n`);
-      else if (flags.format === 'json') process.stdout.write(`${JSON.stringify(found)}\n`);
-      else for (const item of found) process.stdout.write(`${formatTemplate(flags.format, item)}\n`);
+      process.stdout.write(inspector.output());
       if (failure !== undefined) throw failure;
     });
 }

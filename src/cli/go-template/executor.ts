@@ -41,10 +41,14 @@ export function execute(
   template: ParsedTemplate,
   functions: Functions,
   data: unknown,
-  missingKey: MissingKey,
+  { missingKey, isPartial }: { missingKey: MissingKey; isPartial: boolean },
 ): string {
   const run: Run = { template, functions, missingKey, out: [] };
-  new Executor(run, '', data, 0).body(data);
+  try {
+    new Executor(run, '', data, 0).body(data);
+  } catch (error) {
+    if (!isPartial || !(error instanceof TemplateError)) throw error;
+  }
   return run.out.join('');
 }
 

@@ -8,6 +8,9 @@ export interface JsonOptions {
   indent?: string;
 }
 
+/** A method by which an object says its own JSON, as Go's MarshalJSON does. */
+export const GO_JSON = Symbol('GO_JSON');
+
 const ESCAPED: Record<string, string> = {
   '"': '\\"',
   '\\': '\\\\',
@@ -45,6 +48,8 @@ function write(value: unknown, escapeHtml: boolean, indent: string, before: stri
 
 function writeObject(value: object, escapeHtml: boolean, indent: string, before: string): string {
   const inside = before + indent;
+  const own = (value as { [GO_JSON]?: () => string })[GO_JSON];
+  if (own !== undefined) return own.call(value);
   const { toJSON } = value as { toJSON?: () => unknown };
   if (typeof toJSON === 'function') return write(toJSON.call(value), escapeHtml, indent, before);
   const isList = Array.isArray(value);

@@ -18,6 +18,8 @@ export interface ExecuteOptions {
   missingKey?: MissingKey;
   /** Replace functions of the same names. */
   functions?: Functions;
+  /** Returns what there was before an error instead of throwing it. */
+  isPartial?: boolean;
 }
 
 export interface Template {
@@ -31,7 +33,7 @@ const FUNCTIONS: Functions = { ...BUILTINS, ...DOCKER_FUNCTIONS };
 export function parseTemplate(text: string): Template {
   const parsed = parse(text, (name) => Object.hasOwn(FUNCTIONS, name));
   return {
-    execute: (data, { missingKey = 'default', functions = {} } = {}) =>
-      execute(parsed, { ...FUNCTIONS, ...functions }, data, missingKey),
+    execute: (data, { missingKey = 'default', functions = {}, isPartial = false } = {}) =>
+      execute(parsed, { ...FUNCTIONS, ...functions }, data, { missingKey, isPartial }),
   };
 }

@@ -29,18 +29,18 @@ function gather(value: string, all: string[]): string[] {
 }
 
 async function run(file: string, name: string | undefined, flags: Flags): Promise<void> {
-  const [store, { importImage, withDownload }, { withInput }, { parseTagName }, { createProgress }] =
+  const [store, { importImage, withDownload }, { withInput }, { parseTagName }, { createBar }] =
     await Promise.all([
       openImages(),
       import('../../image/import-image.js'),
       import('../../image/input.js'),
       import('../../image/tag.js'),
-      import('../progress.js'),
+      import('../output/progress.js'),
     ]);
   const epochSec = sourceDateEpoch();
   const platform = flags.platform ?? process.env.DOCKER_DEFAULT_PLATFORM;
   const isUrl = /^https?:\/\//.test(file);
-  const progress = createProgress(isUrl ? 'Downloading' : 'Importing');
+  const progress = createBar(isUrl ? 'Downloading' : 'Importing');
   const options: ImportOptions = {
     ...(name === undefined ? {} : { name: parseTagName(name) }),
     ...(flags.message === undefined ? {} : { message: flags.message }),

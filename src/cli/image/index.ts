@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { register as registerImport } from './import.js';
 import { register as registerLoad } from './load.js';
+import { register as registerRm } from './rm.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
 
-const BOTH = [registerImport, registerLoad, registerSave, registerTag];
+const BOTH = [registerImport, registerLoad, registerRm, registerSave, registerTag];
 
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);

@@ -1,26 +1,8 @@
-/** What transfers do, line by line. */
-export interface ShownProgress {
-  update(id: string, step: { action: string; current?: number; total?: number }): void;
-  done(id: string, text: string): void;
-  message(text: string): void;
-  finish(): void;
-}
+/** Docker shows transfers on stdout: bars on a terminal, lines elsewhere. */
+import { createProgress } from '../output/progress.js';
+import type { Progress } from '../output/progress.js';
 
-export function createTransferProgress(isQuiet: boolean): ShownProgress {
-  const said = new Map<string, string>();
-  const say = (id: string, text: string): void => {
-    if (isQuiet || said.get(id) === text) return;
-    said.set(id, text);
-    process.stdout.write(`${id}: ${text}\n`);
-  };
-  return {
-    update: (id, { action, current, total }) => {
-      if ((current ?? 0) === 0 && (total ?? 0) === 0) say(id, action);
-    },
-    done: say,
-    message: (text) => {
-      if (!isQuiet) process.stdout.write(`${text}\n`);
-    },
-    finish: () => {},
-  };
+export function createTransferProgress(isQuiet: boolean): Progress {
+  if (!isQuiet) return createProgress({ stream: process.stdout });
+  return { update: () => {}, done: () => {}, message: () => {}, finish: () => {} };
 }
