@@ -1,8 +1,9 @@
 /** Commands that talk to registries: at the top, and those on images below `image` as well. */
 import type { Command } from 'commander';
 import { register as registerPull } from './pull.js';
+import { register as registerPush } from './push.js';
 
-const BOTH = [registerPull];
+const BOTH = [registerPull, registerPush];
 
 /** After `image` is there. */
 export function register(program: Command): void {
