@@ -52,7 +52,6 @@ function errorsIn(bytes: Buffer): { code: string; message: string }[] {
 
 /** From outside: one line, without control characters. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text
     .slice(0, MAX_SHOWN)
     .replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, ' ');
