@@ -41,7 +41,10 @@ export function register(program: Command): void {
 }
 
 const OPTIONS_HELP = `Mount options, separated by commas:
-ro, rw             a container is mounted writable unless "ro" is given; an image is read-only
+ro, rw             what can be written (a container, an upperdir) is, unless "ro" is given
+lowerdir=TOP:..    directories above the image, uppermost first
+upperdir=DIR,workdir=DIR
+                   what is written above all that: overlayfs's directories, where no container is wanted
 suid, dev          keep setuid bits, devices (root only; default nosuid,nodev)
 noexec             run no programs
 allow_other        as --allow-other
