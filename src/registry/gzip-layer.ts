@@ -3,7 +3,7 @@
  * what it gave is written down beside what else is derived of the layer: a layer that a registry has need not be compressed to be named.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
@@ -14,6 +14,7 @@ import { isDigest } from '../oci/digest.js';
 import { replaceFileSync } from '../store/files.js';
 import { layerDirectory } from '../store/layer-facts.js';
 import type { ByteSource } from '../tar/source.js';
+import { sourceChunks } from './source-chunks.js';
 
 export interface GzippedLayer {
   digest: string;
@@ -58,13 +59,7 @@ export async function gzipLayer(
   });
   try {
     await pipeline(
-      createReadStream(tar.name, {
-        fd: tar.fd,
-        autoClose: false,
-        start: tar.offset,
-        end: tar.offset + tar.sizeBytes - 1,
-        highWaterMark: CHUNK_BYTES,
-      }),
+      sourceChunks(tar),
       createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }),
       hashing,
       createWriteStream(target, { flags: 'wx', mode: 0o600 }),

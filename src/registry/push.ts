@@ -2,7 +2,7 @@
  * `push`: an image of the store into a repository. Blobs go as they are stored, but for plain tars, which are compressed; what the registry
  * has already, there or in another repository, is not sent.
  */
-import { createReadStream, fstatSync, openSync, closeSync, rmSync } from 'node:fs';
+import { fstatSync, openSync, closeSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import type { ArchivedImage, LayerBlob } from '../archive/image.js';
@@ -23,6 +23,7 @@ import { inParallel } from './pool.js';
 import { shortId, SILENT } from './progress.js';
 import type { TransferProgress } from './progress.js';
 import { updateReferrers } from './referrers.js';
+import { sourceChunks } from './source-chunks.js';
 import { UploadTarget } from './upload.js';
 import type { BlobSource } from './upload.js';
 
@@ -40,7 +41,6 @@ export interface PushedImage {
 
 /** As docker. */
 export const DEFAULT_UPLOADS = 5;
-const CHUNK_BYTES = 256 * 1024;
 
 /** Tags of a repository that the store has, in the order of their names. Raises ENOIMAGE in docker's words when there are none. */
 export function tagsToPush(store: ImageStore, name: Reference): Reference[] {
@@ -222,20 +222,5 @@ export async function pushBytes(target: UploadTarget, digest: string, bytes: Buf
 }
 
 export function sourceOf(source: ByteSource, digest: string): BlobSource {
-  return {
-    digest,
-    sizeBytes: source.sizeBytes,
-    read: (from) =>
-      from >= source.sizeBytes
-        ? empty()
-        : createReadStream(source.name, {
-            fd: source.fd,
-            autoClose: false,
-            start: source.offset + from,
-            end: source.offset + source.sizeBytes - 1,
-            highWaterMark: CHUNK_BYTES,
-          }),
-  };
+  return { digest, sizeBytes: source.sizeBytes, read: (from) => sourceChunks(source, from) };
 }
-
-async function* empty(): AsyncGenerator<Buffer> {}

@@ -27,6 +27,8 @@ export class FakeRegistry {
   readonly requests: SeenRequest[] = [];
   readonly uploads = new Map<string, Upload>();
   hook: Hook = () => false;
+  /** So many requests that send a blob are cut after so many bytes, which are kept. */
+  uploadCuts = { count: 0, afterBytes: 0 };
   #server: Server | undefined;
 
   static async start(): Promise<FakeRegistry> {
@@ -101,7 +103,7 @@ export class FakeRegistry {
       const bytes = await readAll(request);
       const digest = this.addManifest(
         repository,
-        reference.startsWith('sha') ? undefined : reference,
+        reference.startsWith('sha256:') ? undefined : reference,
         request.headers['content-type']!,
         bytes,
       );
@@ -162,11 +164,24 @@ export class FakeRegistry {
       response.writeHead(416);
       return void response.end();
     }
+    const cut = method === 'PATCH' && this.uploadCuts.count > 0 ? this.uploadCuts.afterBytes : Infinity;
+    let received = 0;
+    const chunks = [upload.bytes];
     try {
-      for await (const chunk of request) upload.bytes = Buffer.concat([upload.bytes, chunk as Buffer]);
+      for await (const chunk of request) {
+        chunks.push(chunk as Buffer);
+        received += (chunk as Buffer).length;
+        if (received <= cut) continue;
+        this.uploadCuts.count--;
+        request.destroy();
+        break;
+      }
     } catch {
       return;
+    } finally {
+      upload.bytes = Buffer.concat(chunks);
     }
+    if (received > cut) return;
     if (method === 'PATCH') return accept(id, 202);
     const digest = query.get('digest')!;
     if (digestOf(digest.split(':')[0]!, upload.bytes) !== digest) {
