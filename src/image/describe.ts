@@ -1,6 +1,6 @@
 /**
  * `image inspect`: what is known of an image, in docker's names and order (moby api/types/image/image_inspect.go). Every field is
- * there, with Go's zero value where the image says nothing, so that a template can ask for it; `omitEmpty` says which JSON leaves out.
+ * there, with Go's zero value where the image says nothing, so that a template can ask for it; OMITTED_WHEN_EMPTY says which JSON leaves out.
  */
 import { familiarReference } from '../oci/reference.js';
 import type { StoredImage } from '../store/stored-image.js';
@@ -74,16 +74,4 @@ function runConfig(config: Description): Description {
     ...{ WorkingDir: '', Labels: null, StopSignal: '', Healthcheck: null, OnBuild: null, Shell: null },
   };
   return Object.fromEntries(Object.entries(empty).map(([key, value]) => [key, config[key] ?? value]));
-}
-
-/** A copy without the fields that are empty and may be left out. */
-export function omitEmpty(fields: Description, omitted: readonly string[]): Description {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([key, value]) => !omitted.includes(key) || !isEmpty(value)),
-  );
-}
-
-function isEmpty(value: unknown): boolean {
-  if (value === null || value === undefined || value === '' || value === 0 || value === false) return true;
-  return typeof value === 'object' && Object.keys(value).length === 0;
 }

@@ -1,6 +1,7 @@
 /** The output of docker's inspect commands (docker/cli cli/command/inspect/inspector.go). */
 import { goJson } from '../go-template/json.js';
 import { Nil, TemplateError, typed } from '../go-template/template.js';
+import { kindOf } from '../go-template/values.js';
 import { fieldError, parseFormat } from './list.js';
 
 export interface Inspector {
@@ -71,6 +72,8 @@ function asStruct(value: unknown, type = 'struct {}'): unknown {
     return type.startsWith('[]') ? typed(type, items) : items;
   }
   if (typeof value !== 'object' || value === null || value instanceof Nil) return value;
+  // Its maker has said what it is, and perhaps what its JSON leaves out.
+  if (kindOf(value) === 'struct') return value;
   const entries = Object.entries(value as object).filter(([, field]) => field !== undefined);
   if (type.startsWith('map['))
     return typed(type, Object.fromEntries(entries.map(([key, item]) => [key, asStruct(item)])));
@@ -79,4 +82,22 @@ function asStruct(value: unknown, type = 'struct {}'): unknown {
     return [name, field === null && known !== undefined ? new Nil(known) : asStruct(field, known)];
   });
   return typed(type, Object.fromEntries(fields) as object);
+}
+
+/** A struct for templates, whose JSON leaves out those of `omitted` that are empty (Go's omitempty). */
+export function goStruct(type: string, fields: object, omitted: readonly string[] = []): object {
+  const shown = asStruct(fields, type) as Record<string, unknown>;
+  const toJSON = (): object =>
+    typed(
+      type,
+      Object.fromEntries(
+        Object.entries(shown).filter(([name, value]) => !omitted.includes(name) || !isEmpty(value)),
+      ),
+    );
+  return Object.defineProperty(shown, 'toJSON', { value: toJSON });
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === '' || value === 0 || value === false || value === null || value instanceof Nil) return true;
+  return typeof value === 'object' && Object.keys(value).length === 0;
 }

@@ -22,6 +22,12 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(hours / 24 / 365)} years`;
 }
 
+/** Local time in RFC 3339, whole seconds: `2021-03-04T03:24:42+01:00`. */
+export function formatRfc3339(timeMs: number): string {
+  const [day, clock, offset = ''] = formatLocalTime(timeMs).split(' ');
+  return `${day}T${clock}${offset === '+0000' ? 'Z' : offset.replace(/(\d\d)$/, ':$1')}`;
+}
+
 /** Local time as Go's time.String prints whole seconds: `2021-03-04 03:24:42 +0100 CET`. */
 export function formatLocalTime(timeMs: number): string {
   const date = new Date(timeMs);
