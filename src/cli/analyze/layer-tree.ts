@@ -7,7 +7,7 @@ import { changedAttributes } from '../../image/compare/attributes.js';
 import { sameContent } from '../../image/compare/content.js';
 import type { OpenedImage } from '../../image/open.js';
 import type { TreeNode } from '../../layer/tree.js';
-import { formatBytes } from '../format.js';
+import { formatSize as formatBytes } from '../output/sizes.js';
 import { modeText } from '../fs/attributes.js';
 import { TREE_LINES } from '../fs/tree.js';
 import { JsonArray, jsonName } from '../fs/output.js';

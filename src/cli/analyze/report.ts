@@ -3,7 +3,7 @@ import type { ByteString } from '../../bytes.js';
 import { displayBytes, utf8ToBytes } from '../../bytes.js';
 import type { Analysis, HiddenWhy, WastedPlace } from '../../image/analyze/analyze.js';
 import type { OpenedImage } from '../../image/open.js';
-import { formatBytes } from '../format.js';
+import { formatSize as formatBytes } from '../output/sizes.js';
 import type { Output } from '../fs/output.js';
 
 const COMMAND_COLUMNS = 60;

@@ -6,7 +6,7 @@ import type { FileDifference } from '../../image/compare/diff.js';
 import type { PackageChange, PackageComparison } from '../../image/compare/packages/compare.js';
 import type { InstalledPackage } from '../../image/compare/packages/package.js';
 import type { TreeInode } from '../../layer/tree.js';
-import { formatBytes } from '../format.js';
+import { formatSize as formatBytes } from '../output/sizes.js';
 import type { DiffFlags } from './diff.js';
 import { jsonName, jsonText } from './output.js';
 import type { Output } from './output.js';
