@@ -20,6 +20,7 @@ export function createProgram(): Command {
     .description('Mount, read and explain container images without unpacking them')
     .option('--root <string>', 'Directory of the store and its cache (LAMINA_ROOT)')
     .option('--debug', 'Print stack traces of unexpected errors')
+    .enablePositionalOptions()
     .version(`lamina version ${VERSION}`, '-v, --version', 'Print version information and quit');
   for (const register of [
     registerMount,
@@ -115,4 +116,10 @@ function invokedCommand(program: Command, argv: readonly string[]): Command {
   return command;
 }
 
-await main(process.argv.slice(2));
+/** As docker's flags that are true or false: `--tls-verify` takes no word after it, but may have `=false`. */
+function withBooleans(argv: readonly string[]): string[] {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
+  return argv.map((word, index) => (word === '--tls-verify' && index < end ? '--tls-verify=true' : word));
+}
+
+await main(withBooleans(process.argv.slice(2)));

@@ -10,6 +10,9 @@ export interface WantedBlob {
   urls: readonly string[];
 }
 
+/** Before going on with what was cut. */
+const RESUME_MS = 100;
+
 /**
  * What follows `from`, in order, each byte once. Attempts that brought nothing are counted; after some it raises what went wrong: ENETWORK,
  * EREGISTRY, EAUTH. More bytes than the blob may have are EDIGEST.
@@ -23,6 +26,7 @@ export async function* downloadBlob(
   const { http } = repository.client;
   let position = from;
   for (let failures = 0; position < blob.sizeBytes;) {
+    const begun = position;
     try {
       const response = await repository.blob(blob.digest, position, blob.urls, onRetry);
       try {
@@ -39,7 +43,8 @@ export async function* downloadBlob(
       // A registry that has answered is there; one that never has may not exist.
       const isHope = isCut(error) && (position > from || (error as LaminaError).errno !== 'ECONNREFUSED');
       if (!isHope || failures >= DEFAULT_RETRIES) throw error;
-      await http.wait(http.backOff(failures++), onRetry);
+      // A registry that was just sending is not overloaded.
+      await http.wait(position > begun ? RESUME_MS : http.backOff(failures++), onRetry);
     }
   }
 }

@@ -277,7 +277,7 @@ function innermost(error: unknown): unknown {
 /** Whether the same may work in a moment. */
 function isTransient(error: unknown): boolean {
   if (!(error instanceof LaminaError) || error.code !== 'ENETWORK') return false;
-  return /^(ECONNRESET|EPIPE|ETIMEDOUT|EAI_AGAIN|UND_ERR_(SOCKET|HEADERS_TIMEOUT|BODY_TIMEOUT|CONNECT_TIMEOUT)|HPE_.*)$/.test(
+  return /^(ECONNRESET|EPIPE|ETIMEDOUT|UND_ERR_(SOCKET|HEADERS_TIMEOUT|BODY_TIMEOUT|CONNECT_TIMEOUT)|HPE_.*)$/.test(
     error.errno ?? '',
   );
 }
