@@ -160,6 +160,24 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
     );
   });
 
+  test('is asked when an image is used that is not here', async () => {
+    vi.stubEnv('LAMINA_PULL', 'missing');
+    const image = await fakeImage([{ 'etc/hello': 'hello\n' }]);
+    const name = `${registry.domain}/on/demand`;
+    await skopeo('copy', '--dest-tls-verify=false', writeLayout(image), `docker://${name}:latest`);
+    const result = await lamina(['fs', 'cat', name, '/etc/hello'], root);
+    expect(result).toMatchObject({ exitCode: 0, stdout: 'hello\n' });
+    expect(result.stderr).toContain(`Unable to find image '${name}:latest' locally\n`);
+    expect((await lamina(['fs', 'cat', name, '/etc/hello'], root)).stderr).toBe('');
+    const none = await lamina(['create', `${registry.domain}/none`], root);
+    expect(none.exitCode).toBe(1);
+    expect(none.stderr).toMatch(
+      /No such image: .*none:latest; pulling it failed: manifest for .* \[ENOIMAGE\]/,
+    );
+    const path = await lamina(['fs', 'cat', 'missing.tar', '/x'], root);
+    expect(path.stderr).toContain('lamina: No such image');
+  });
+
   test('is searched, listed and inspected; what is deleted is gone', async () => {
     const image = await fakeImage([{ x: 'x' }]);
     for (const tag of ['1', '2'])
