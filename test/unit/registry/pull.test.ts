@@ -285,9 +285,10 @@ describe('pull', () => {
   });
 
   test('says in docker’s words what is not there', async () => {
-    await expect(place.pull(`${registry.domain}/some/image:nope`)).rejects.toThrow(
-      `manifest for ${registry.domain}/some/image:nope not found: manifest unknown: manifest unknown`,
-    );
+    await expect(place.pull(`${registry.domain}/some/image:nope`)).rejects.toMatchObject({
+      code: 'EREGISTRY',
+      message: `manifest for ${registry.domain}/some/image:nope not found: manifest unknown: manifest unknown`,
+    });
     registry.hook = (_, response) => {
       response.writeHead(403);
       response.end(
