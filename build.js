@@ -35,8 +35,16 @@ const commonjs = {
   define: { 'import.meta.url': 'laminaUrl' },
   banner: { js: "const laminaUrl = require('node:url').pathToFileURL(__filename).href;" },
 };
+// What talks to registries is as large as all the rest: a file of its own.
+const apart = {
+  name: 'undici-apart',
+  setup(/** @type {import('esbuild').PluginBuild} */ { onResolve }) {
+    onResolve({ filter: /\/undici\.js$/ }, () => ({ path: '../registry/undici.js', external: true }));
+  },
+};
 await build({
   ...commonjs,
+  plugins: [apart],
   entryPoints: [{ in: 'src/cli/main.ts', out: 'cli/lamina' }],
   outExtension: { '.js': '.cjs' },
 });
@@ -50,6 +58,7 @@ await build({
   entryPoints: [{ in: 'src/cli/start.ts', out: 'cli/main' }],
 });
 writeFileSync('dist/cli/package.json', '{ "type": "commonjs" }\n');
+await build({ ...options, entryPoints: ['src/registry/undici.ts'] });
 // What a program, or another part of Lamina, starts or imports by its path.
 await build({
   ...options,

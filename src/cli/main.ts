@@ -11,6 +11,7 @@ import { register as registerImages } from './image/index.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
+import { register as registerRegistry } from './registry/index.js';
 import { register as registerUmount } from './umount.js';
 import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
@@ -21,6 +22,7 @@ export function createProgram(wanted?: readonly string[]): Command {
     .description('Mount, read and explain container images without unpacking them')
     .option('--root <string>', 'Directory of the store and its cache (LAMINA_ROOT)')
     .option('--debug', 'Print stack traces of unexpected errors')
+    .enablePositionalOptions()
     .version(`lamina version ${VERSION}`, '-v, --version', 'Print version information and quit');
   for (const register of [
     registerMount,
@@ -29,6 +31,7 @@ export function createProgram(wanted?: readonly string[]): Command {
     registerContainers,
     registerAnalyze,
     registerImages,
+    registerRegistry,
     registerInspect,
     registerFs,
     registerVersion,
@@ -72,7 +75,8 @@ function configure(command: Command): void {
   for (const child of command.commands) configure(child);
 }
 
-export async function main(argv: readonly string[]): Promise<void> {
+export async function main(words: readonly string[]): Promise<void> {
+  const argv = withBooleans(words);
   const program = programFor(argv);
   // Readers that go away (`| head`) end the program silently, as SIGPIPE would.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -133,4 +137,10 @@ function invokedCommand(program: Command, argv: readonly string[]): Command {
     if (child !== undefined) command = child;
   }
   return command;
+}
+
+/** As docker's flags that are true or false: `--tls-verify` takes no word after it, but may have `=false`. */
+function withBooleans(argv: readonly string[]): string[] {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
+  return argv.map((word, index) => (word === '--tls-verify' && index < end ? '--tls-verify=true' : word));
 }

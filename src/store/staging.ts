@@ -37,6 +37,8 @@ export class Staging {
   readonly #staged = new Map<string, string>();
   /** By digest, what was in the store already and was therefore not copied. */
   readonly #assumed = new Map<string, Assumed>();
+  /** By digest, how to get what was in the store already. */
+  readonly #relied = new Map<string, () => Promise<void>>();
   readonly #syncing: Promise<void>[] = [];
   #count = 0;
 
@@ -87,6 +89,22 @@ export class Staging {
     return { digest: found, sizeBytes };
   }
 
+  /**
+   * A file that is whole, verified, on the disk and on the store's filesystem: `publish` moves it, `dispose` leaves it where it is. When
+   * it goes before that, publishing fails and nothing is mentioned.
+   */
+  adopt(digest: string, file: string): void {
+    if (!this.#staged.has(digest)) this.#staged.set(digest, file);
+  }
+
+  /**
+   * A blob that the store has and that is relied on; `fetch` brings it again when it is gone by the time it is to be mentioned, and stages
+   * it.
+   */
+  rely(digest: string, fetch: () => Promise<void>): void {
+    this.#relied.set(digest, fetch);
+  }
+
   /** The file of a blob that was staged, or that the store has. */
   fileOf(digest: string): string {
     return this.#staged.get(digest) ?? this.blobs.pathOf(digest);
@@ -101,13 +119,17 @@ export class Staging {
 
   /** What was in the store when it was added, and is not now: removed meanwhile. Asked under the store's lock. */
   missing(): string[] {
-    return [...this.#assumed].filter(([digest]) => !this.blobs.has(digest)).map(([digest]) => digest);
+    return [...this.#assumed.keys(), ...this.#relied.keys()].filter((digest) => !this.blobs.has(digest));
   }
 
   /** Copies what `missing` named after all. */
   async restage(digests: readonly string[], progress: StagingProgress = () => {}): Promise<void> {
     for (const digest of digests) {
-      const assumed = this.#assumed.get(digest)!;
+      const fetch = this.#relied.get(digest);
+      this.#relied.delete(digest);
+      if (fetch !== undefined) await fetch();
+      const assumed = this.#assumed.get(digest);
+      if (assumed === undefined) continue;
       this.#assumed.delete(digest);
       await this.#copy(assumed.source, digest, progress);
     }
