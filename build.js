@@ -2,7 +2,7 @@
  * src/ -> dist/: bundled, because a command that loads sixty modules starts twice as slowly as one that loads three.
  * The declarations come from tsc.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
@@ -14,8 +14,8 @@ const options = {
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  // They hold native addons and find them by their own paths.
-  external: ['fuse-native', 'fs-xattr'],
+  // The first two hold native addons and find them by their own paths. yaml is large, and read by one flag of one command only.
+  external: ['fuse-native', 'fs-xattr', 'yaml'],
   // CommonJS dependencies ask for Node's modules by require.
   banner: {
     js: "import { createRequire as laminaRequire } from 'node:module'; const require = laminaRequire(import.meta.url);",
@@ -35,3 +35,13 @@ await build({
   chunkNames: 'chunks/[name]-[hash]',
 });
 chmodSync('dist/cli/main.js', 0o755);
+
+// SQLite for rpm's database: two files of sql.js, whose package would be 30 MB for those who install this one.
+mkdirSync('dist/sqlite');
+for (const [from, to] of [
+  ['dist/sql-wasm.js', 'sql-wasm.cjs'],
+  ['dist/sql-wasm.wasm', 'sql-wasm.wasm'],
+  ['LICENSE', 'LICENSE'],
+]) {
+  copyFileSync(`node_modules/sql.js/${from}`, `dist/sqlite/${to}`);
+}

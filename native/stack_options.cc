@@ -73,9 +73,13 @@ constexpr std::string_view kWithoutMeaning[] = {
     "comment",
 };
 
-// What `lamina mount -o` takes, but for "rw": mount(8) gives that to whatever is not "ro".
-constexpr std::string_view kImageOptions[] = {"ro",     "suid",        "nosuid", "dev",     "nodev",   "exec",
-                                              "noexec", "allow_other", "verify", "threads", "no_uring"};
+// What `lamina mount -o` takes, but for "rw": mount(8) gives that to whatever is not "ro"; and "lowerdir",
+// which is how a stack of directories is told from an image.
+constexpr std::string_view kImageOptions[] = {
+    "ro",          "suid",   "nosuid",  "dev",      "nodev",       "exec",           "noexec",   "noatime",
+    "allow_other", "verify", "threads", "no_uring", "passthrough", "no_passthrough", "upperdir", "workdir"};
+// Of this program alone, whatever is mounted.
+constexpr std::string_view kCommandOptions[] = {"remount", "debug"};
 
 template <size_t N>
 bool is_one_of(std::string_view name, const std::string_view (&list)[N]) {
@@ -95,6 +99,16 @@ std::string unescape(std::string_view text) {
     plain += text[at];
   }
   return plain;
+}
+
+// As an option stands in a list.
+std::string escape_commas(const std::string& option) {
+  std::string escaped;
+  for (const char one : option) {
+    if (one == ',') escaped += '\\';
+    escaped += one;
+  }
+  return escaped;
 }
 
 class OptionParser {
@@ -129,25 +143,34 @@ class OptionParser {
     return of_images_.empty() || command_.lowerdir.empty() || fail("unknown option: " + of_images_);
   }
 
+  bool finish_image() {
+    return of_stacks_.empty() || fail("option of a stack of directories, not of an image: " + of_stacks_);
+  }
+
  private:
   bool parse(const std::string& option) {
     const size_t equals = option.find('=');
     const std::string name = option.substr(0, equals);
     const std::string value = equals == std::string::npos ? std::string() : option.substr(equals + 1);
-    if (is_one_of(name, kImageOptions)) command_.image_options.push_back(option);
-    if (name == "verify") {
-      of_images_ = option;
-      return true;
+    if (name == "verify") of_images_ = option;
+    if (is_one_of(name, kImageOptions)) {
+      command_.image_options.push_back(escape_commas(option));
+      if (name == "verify") return true;
     }
     bool known = true;
     if (!parse_directory(name, value, known)) return false;
     if (known) return true;
     known = true;
     if (!parse_owner(name, value, known)) return false;
-    if (known) return true;
-    known = true;
-    if (!parse_behaviour(name, value, known)) return false;
-    if (known || parse_kernel_option(option, command_.serve.mount)) return true;
+    if (!known) {
+      known = true;
+      if (!parse_behaviour(name, value, known)) return false;
+    }
+    if (known) {
+      if (!is_one_of(name, kImageOptions) && !is_one_of(name, kCommandOptions)) of_stacks_ = option;
+      return true;
+    }
+    if (parse_kernel_option(option, command_.serve.mount)) return true;
     if (name.starts_with("x-") || name.starts_with("X-") || is_one_of(name, kWithoutMeaning)) return true;
     return fail("unknown option: " + option);
   }
@@ -234,8 +257,9 @@ class OptionParser {
   }
 
   StackCommand& command_;
-  // One that only images have.
+  // One that only images have, and one that only stacks have.
   std::string of_images_;
+  std::string of_stacks_;
   bool squash_to_root_ = false;
   std::optional<uint32_t> squash_uid_;
   std::optional<uint32_t> squash_gid_;
@@ -287,7 +311,7 @@ bool parse_stack_command(bool is_helper, const std::vector<std::string>& argumen
   if (!options.finish()) return false;
   if (command.operands.empty() || command.operands.size() > 2) return fail("expected one mount point");
   if (command.remount) return is_helper || fail("unknown option: remount");
-  if (is_helper && command.lowerdir.empty() && command.operands.size() == 2) return true;
+  if (is_helper && command.lowerdir.empty() && command.operands.size() == 2) return options.finish_image();
   if (command.lowerdir.empty()) return fail("lowerdir is missing");
   if (!command.upperdir.empty() && command.workdir.empty()) return fail("workdir is missing");
   return true;

@@ -31,6 +31,10 @@ export const ERROR_CODES = {
   EBLOB: { exitCode: 1, hint: 'The archive lacks a part of the image; save or copy it again.' },
   EMEDIATYPE: { exitCode: 1, hint: 'Only tar layers, plain or compressed by gzip or zstd, can be read.' },
   ENOIMAGE: { exitCode: 1, hint: 'Name one of the images that the archive holds.' },
+  ECONFLICT: {
+    exitCode: 1,
+    hint: 'Remove what uses the image first: lamina ps -a and lamina mounts show it.',
+  },
   EPLATFORM: { exitCode: 1, hint: 'Choose one of the platforms it has with --platform.' },
   ENOTARCHIVE: { exitCode: 1, hint: 'Give a docker archive, or an OCI layout as a directory or a tar.' },
   EBADTOC: { exitCode: 1, hint: 'Remove the file; it is made again when needed.' },
@@ -47,6 +51,9 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
   },
+  ETEMPLATE: { exitCode: 64, hint: 'How to write a template: https://docs.docker.com/go/formatting/' },
+  EFIELD: { exitCode: 1, hint: 'See what there is with: --format json.' },
+  EFILTER: { exitCode: 1, hint: 'Run the command with --help.' },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 

@@ -9,3 +9,14 @@ export { mount } from './image/mount.js';
 export type { LibraryMountOptions, Mount } from './image/mount.js';
 export type { OpenImageOptions } from './image/open.js';
 export { umount } from './mount/umount.js';
+export { analyze, diffImages } from './image/insight.js';
+export type {
+  Aspect,
+  ChangeKind,
+  DiffImagesOptions,
+  HiddenWhy,
+  ImageAnalysis,
+  ImageDifferences,
+  LayerSummary,
+  PackageComparison,
+} from './image/insight.js';

@@ -82,7 +82,7 @@ int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
       });
     case kListxattr:
       return with_record<GetxattrIn>(
-          request, [&](const GetxattrIn& in) { return filesystem.listxattr(node, in.size, reply); });
+          request, [&](const GetxattrIn& in) { return filesystem.listxattr(node, in.size, caller, reply); });
     case kLseek:
       return with_record<LseekIn>(
           request, [&](const LseekIn& in) { return filesystem.lseek(node, in.offset, in.whence, reply); });

@@ -37,7 +37,7 @@ class Filesystem {
   virtual int statfs(Reply& reply) = 0;
   // ENOSYS here makes the kernel stop asking for the whole mount.
   virtual int getxattr(uint64_t node, std::string_view name, uint32_t size, Reply& reply) = 0;
-  virtual int listxattr(uint64_t node, uint32_t size, Reply& reply) = 0;
+  virtual int listxattr(uint64_t node, uint32_t size, const Caller& caller, Reply& reply) = 0;
   virtual int lseek(uint64_t node, uint64_t offset, uint32_t whence, Reply& reply) = 0;
 
   virtual int setattr(uint64_t, const SetattrIn&, const Caller&, Reply&) { return EROFS; }

@@ -18,6 +18,12 @@ struct Caller {
   uint32_t gid = 0;
   uint32_t pid = 0;
   bool replayed = false;
+
+  // Listing xattr(7)'s trusted attributes only for root is left to filesystems. What else a process may do is
+  // not in a request.
+  [[nodiscard]] bool lists(std::string_view attribute) const {
+    return uid == 0 || !attribute.starts_with("trusted.");
+  }
 };
 
 struct Request {

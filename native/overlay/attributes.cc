@@ -274,7 +274,7 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
   return answer(options_.lower_fds[top.layer], top.path.c_str(), layer_names_->on_disk(name));
 }
 
-int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
+int Union::listxattr(uint64_t node, uint32_t size, const fuse::Caller& caller, fuse::Reply& reply) {
   if (!options_.xattrs) return EOPNOTSUPP;
   NodeRecord* record = table_.find(node);
   const Lower lower = record == nullptr || record->has(kUpper) ? Lower{} : lower_of(node);
@@ -284,7 +284,8 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
     std::string shown;
     toc::XattrCursor cursor = image_->toc().xattrs(image_->toc().inode(record == nullptr ? node : lower.toc));
     while (const auto attribute = cursor.next()) {
-      if (!is_private(attribute->name)) shown.append(attribute->name).push_back('\0');
+      if (!is_private(attribute->name) && caller.lists(attribute->name))
+        shown.append(attribute->name).push_back('\0');
     }
     return put_list(shown, size, reply);
   }
@@ -304,7 +305,7 @@ int Union::listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) {
   for (size_t start = 0; start < list.size();) {
     std::string name(list.data() + start);
     start += name.size() + 1;
-    if (is_private(name)) continue;
+    if (is_private(name) || !caller.lists(name)) continue;
     if (!acl_ && is_acl(name)) continue;
     if (!layer_names_->shown(name)) continue;
     shown.append(name).push_back('\0');

@@ -232,12 +232,14 @@ int Image::getxattr(uint64_t node, std::string_view name, uint32_t size, Reply& 
   return ENODATA;
 }
 
-int Image::listxattr(uint64_t node, uint32_t size, Reply& reply) {
+int Image::listxattr(uint64_t node, uint32_t size, const fuse::Caller& caller, Reply& reply) {
   if (!toc_.has_xattrs()) return ENOSYS;
   if (!toc_.contains(node)) return ESTALE;
   size_t length = 0;
   toc::XattrCursor names = toc_.xattrs(toc_.inode(node));
-  while (const auto attribute = names.next()) length += attribute->name.size() + 1;
+  while (const auto attribute = names.next()) {
+    if (caller.lists(attribute->name)) length += attribute->name.size() + 1;
+  }
   if (size == 0) {
     const fuse::GetxattrOut out{static_cast<uint32_t>(length), 0};
     return reply.put(out) ? 0 : EIO;
@@ -245,6 +247,7 @@ int Image::listxattr(uint64_t node, uint32_t size, Reply& reply) {
   if (length > size) return ERANGE;
   toc::XattrCursor cursor = toc_.xattrs(toc_.inode(node));
   while (const auto attribute = cursor.next()) {
+    if (!caller.lists(attribute->name)) continue;
     if (!reply.put_text(attribute->name) || !reply.put('\0')) return EIO;
   }
   return 0;

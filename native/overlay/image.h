@@ -34,7 +34,7 @@ class Image final : public fuse::Filesystem {
   int readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fuse::Reply& reply) override;
   int statfs(fuse::Reply& reply) override;
   int getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) override;
-  int listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) override;
+  int listxattr(uint64_t node, uint32_t size, const fuse::Caller& caller, fuse::Reply& reply) override;
   int lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& reply) override;
 
   [[nodiscard]] bool has_xattrs() const { return toc_.has_xattrs(); }

@@ -70,7 +70,7 @@ class Union final : public fuse::Filesystem {
   int readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fuse::Reply& reply) override;
   int statfs(fuse::Reply& reply) override;
   int getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::Reply& reply) override;
-  int listxattr(uint64_t node, uint32_t size, fuse::Reply& reply) override;
+  int listxattr(uint64_t node, uint32_t size, const fuse::Caller& caller, fuse::Reply& reply) override;
   int lseek(uint64_t node, uint64_t offset, uint32_t whence, fuse::Reply& reply) override;
   int setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller& caller,
               fuse::Reply& reply) override;

@@ -126,10 +126,10 @@ void test_xattrs(Fixture& fixture) {
   CHECK(get(1, "user.none", 64, value) == ENODATA);
   const std::string names("security.capability\0user.empty\0user.long\0", 41);
   fuse::Reply list(fixture.buffer_, sizeof fixture.buffer_);
-  CHECK(fixture.image_->listxattr(caps, 41, list) == 0);
+  CHECK(fixture.image_->listxattr(caps, 41, {}, list) == 0);
   CHECK(std::string(reinterpret_cast<const char*>(fixture.buffer_), list.size()) == names);
   fuse::Reply small(fixture.buffer_, sizeof fixture.buffer_);
-  CHECK(fixture.image_->listxattr(caps, 40, small) == ERANGE);
+  CHECK(fixture.image_->listxattr(caps, 40, {}, small) == ERANGE);
 }
 
 void test_links(Fixture& fixture) {
@@ -151,7 +151,7 @@ void test_no_xattrs() {
   overlay::Image image(toc, {{-1, 0, kSourceSize}});
   uint8_t buffer[64];
   fuse::Reply reply(buffer, sizeof buffer);
-  CHECK(image.getxattr(1, "user.a", 0, reply) == ENOSYS && image.listxattr(1, 0, reply) == ENOSYS);
+  CHECK(image.getxattr(1, "user.a", 0, reply) == ENOSYS && image.listxattr(1, 0, {}, reply) == ENOSYS);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ void walk_everything(const toc::Toc& toc, overlay::Image& image, size_t room) {
   for (uint32_t ino = 0; ino <= toc.inode_count() + 1; ++ino) {
     ask(room, [&](auto& reply) { return image.getattr(ino, reply); });
     ask(room, [&](auto& reply) { return image.readlink(ino, reply); });
-    ask(room, [&](auto& reply) { return image.listxattr(ino, static_cast<uint32_t>(room), reply); });
+    ask(room, [&](auto& reply) { return image.listxattr(ino, static_cast<uint32_t>(room), {}, reply); });
     ask(room, [&](auto& reply) { return image.lookup(ino, "..", reply); });
     ask(room, [&](auto& reply) { return image.lookup(ino, ".", reply); });
     ask(room, [&](auto& reply) { return image.lookup(ino, "no such name", reply); });

@@ -20,6 +20,30 @@ export class DockerStyleCommand extends Command {
     return super.usage(text);
   }
 
+  /** Switches may be given a value, as pflag takes it: `--quiet=true`, `--human=false`. */
+  override parseOptions(args: string[]): ReturnType<Command['parseOptions']> {
+    const end = args.indexOf('--');
+    return super.parseOptions(
+      args.flatMap((word, index) => (end >= 0 && index > end ? [word] : this.#switched(word))),
+    );
+  }
+
+  /** `--name` and `--no-name` of a switch that is given a value; other words are left as they are. */
+  #switched(word: string): string[] {
+    const [, dashes = '', name = '', value = ''] =
+      /^(--?)([\w-]+)=(true|false|1|0|t|f|T|F)$/i.exec(word) ?? [];
+    const long = dashes === '--' ? `--${name}` : undefined;
+    const option = this.options.find((known) =>
+      long === undefined ? known.short === `-${name}` : known.long === long,
+    );
+    if (option === undefined || option.required || option.optional) return [word];
+    if (/^(true|1|t)$/i.test(value)) return [option.long ?? option.short!];
+    const negation = option.negate
+      ? option.long!.replace(/^--no-/, '--')
+      : option.long!.replace(/^--/, '--no-');
+    return this.options.some((known) => known.long === negation) ? [negation] : [];
+  }
+
   override createHelp(): Help {
     return Object.assign(new DockerStyleHelp(), this.configureHelp());
   }

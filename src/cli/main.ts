@@ -4,9 +4,11 @@ import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
+import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
+import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerUmount } from './umount.js';
@@ -23,7 +25,9 @@ export function createProgram(): Command {
     registerUmount,
     registerMounts,
     registerContainers,
+    registerAnalyze,
     registerImages,
+    registerInspect,
     registerFs,
   ])
     register(program);

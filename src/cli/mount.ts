@@ -41,7 +41,10 @@ export function register(program: Command): void {
 }
 
 const OPTIONS_HELP = `Mount options, separated by commas:
-ro, rw             a container is mounted writable unless "ro" is given; an image is read-only
+ro, rw             what can be written (a container, an upperdir) is, unless "ro" is given
+lowerdir=TOP:..    directories above the image, uppermost first
+upperdir=DIR,workdir=DIR
+                   what is written above all that: overlayfs's directories, where no container is wanted
 suid, dev          keep setuid bits, devices (root only; default nosuid,nodev)
 noexec             run no programs
 allow_other        as --allow-other
@@ -56,14 +59,14 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     { openImage, parseSize },
     { mountOpened },
     { parseMountOptions },
-    { createProgress },
+    { createBar },
     { ContainerStore },
     { containerLayer, sweepPrivateMounts },
   ] = await Promise.all([
     import('../image/open.js'),
     import('../image/mount.js'),
     import('../mount/options.js'),
-    import('./progress.js'),
+    import('./output/progress.js'),
     import('../container/store.js'),
     import('../container/private-mount.js'),
   ]);
@@ -81,7 +84,7 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     throw new LaminaError('EUSAGE', 'conflicting options: --rw and -o ro cannot be used together');
   if (flags.name !== undefined && (flags.rw !== true || container !== undefined))
     throw new LaminaError('EUSAGE', '--name is for the container that --rw creates of an image');
-  const progress = createProgress('Decompressing');
+  const progress = createBar('Decompressing');
   const openOptions: OpenImageOptions = {
     ...(flags.maxInflated === undefined
       ? {}

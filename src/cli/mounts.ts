@@ -1,8 +1,7 @@
 /** `lamina mounts` */
 import type { Command } from 'commander';
-import { LaminaError } from '../errors.js';
 import type { MountEntry } from '../mount/table.js';
-import { formatAge, formatTable } from './format.js';
+import type { ListKind, Row } from './output/list.js';
 
 export function register(program: Command): void {
   program
@@ -10,53 +9,47 @@ export function register(program: Command): void {
     .description('List the mounts of this user, with those that failed or whose server died')
     .option(
       '--format <string>',
-      'Format output using a custom template:\n"table": Print output in table format with column headers (default)\n"json": Print in JSON format',
+      'Format output using a custom template:\n"table": Print output in table format with column headers (default)\n"table TEMPLATE": Print output in table format using the given template\n"json": Print in JSON format\n"TEMPLATE": Print fields, as in "{{.Mountpoint}} {{.Status}}"',
     )
     .option('-q, --quiet', 'Only display mountpoints')
     .action(async (flags: { format?: string; quiet?: boolean }) => {
-      const { MountTable } = await import('../mount/table.js');
-      const entries = await new MountTable().list();
-      if (flags.quiet === true)
-        process.stdout.write(entries.map(({ record }) => `${record.mountpoint}\n`).join(''));
-      else process.stdout.write(format(entries, flags.format ?? 'table'));
+      const [{ MountTable }, { formatList }, { formatAge }] = await Promise.all([
+        import('../mount/table.js'),
+        import('./output/list.js'),
+        import('./output/times.js'),
+      ]);
+      const rows = (await new MountTable().list()).map((entry) =>
+        row(entry, formatAge(Date.parse(entry.record.createdAt))),
+      );
+      const format = flags.quiet === true ? '{{.Mountpoint}}' : flags.format;
+      process.stdout.write(formatList(rows, KIND, format));
     });
 }
 
-function format(entries: readonly MountEntry[], wanted: string): string {
-  if (wanted === 'json') return entries.map((entry) => `${JSON.stringify(fields(entry))}\n`).join('');
-  if (wanted !== 'table')
-    throw new LaminaError('EUSAGE', `unknown format "${wanted}"`, {
-      hint: 'The formats are "table" and "json".',
-    });
-  const rows = entries.map((entry) => {
-    const { Mountpoint, Image, Driver, CreatedSince, Status, Verify } = fields(entry);
-    return [Mountpoint, Image, Driver, CreatedSince, Status, Verify];
-  });
-  return formatTable([['MOUNTPOINT', 'IMAGE', 'DRIVER', 'CREATED', 'STATUS', 'LAYERS'], ...rows]);
-}
+const KIND: ListKind = {
+  table: '{{.Mountpoint}}\t{{.Image}}\t{{.Driver}}\t{{.CreatedSince}}\t{{.Status}}\t{{.Verify}}',
+  headings: {
+    Container: 'CONTAINER',
+    CreatedAt: 'CREATED AT',
+    CreatedSince: 'CREATED',
+    Driver: 'DRIVER',
+    ID: 'ID',
+    Image: 'IMAGE',
+    ImageID: 'IMAGE ID',
+    Mountpoint: 'MOUNTPOINT',
+    PID: 'PID',
+    Platform: 'PLATFORM',
+    Status: 'STATUS',
+    Verify: 'LAYERS',
+  },
+  type: '*formatter.mountContext',
+};
 
-function fields({
-  record,
-  state,
-}: MountEntry): Record<
-  | 'Container'
-  | 'CreatedAt'
-  | 'CreatedSince'
-  | 'Driver'
-  | 'ID'
-  | 'Image'
-  | 'ImageID'
-  | 'Mountpoint'
-  | 'PID'
-  | 'Platform'
-  | 'Status'
-  | 'Verify',
-  string
-> {
+function row({ record, state }: MountEntry, createdSince: string): Row {
   return {
     Container: record.container ?? '',
     CreatedAt: record.createdAt,
-    CreatedSince: formatAge(Date.parse(record.createdAt)),
+    CreatedSince: createdSince,
     Driver: record.driver,
     ID: record.id,
     Image: record.image,

@@ -4,6 +4,7 @@ import type { ByteString, Xattrs } from '../bytes.js';
 import { bytesToBuffer } from '../bytes.js';
 import { LaminaError } from '../errors.js';
 import type { NodeType } from '../layer/tree.js';
+import { FILE_TYPE_BITS } from '../layer/tree.js';
 import { startHelper, untilEnded } from '../store/helper.js';
 import type { Helper } from '../store/helper.js';
 
@@ -11,15 +12,6 @@ const RECORD_BYTES = 72;
 const KINDS = { put: 1, link: 2, removeXattr: 3 } as const;
 const CHOWN = 1;
 const KEEP_EXISTING = 2;
-
-const TYPE_BITS: Partial<Record<NodeType, number>> = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  char: 0o020000,
-  block: 0o060000,
-  fifo: 0o010000,
-};
 
 export interface AppliedAttributes {
   type: NodeType;
@@ -70,12 +62,13 @@ export class Applier {
     content: AsyncIterable<Buffer> | Iterable<Buffer> = [],
     options: { keepExisting?: boolean } = {},
   ): Promise<void> {
-    const type = TYPE_BITS[file.type];
-    if (type === undefined)
+    if (file.type === 'socket' || file.type === 'whiteout' || file.type === 'link')
       throw new TypeError(`expected a file that can be made but received a ${file.type}`);
     const flags = (this.#chown ? CHOWN : 0) | (options.keepExisting === true ? KEEP_EXISTING : 0);
     const sizeBytes = file.type === 'file' ? file.sizeBytes : 0;
-    await this.#write(record('put', path, { ...file, mode: type | file.mode, flags, sizeBytes }));
+    await this.#write(
+      record('put', path, { ...file, mode: FILE_TYPE_BITS[file.type] | file.mode, flags, sizeBytes }),
+    );
     let written = 0;
     for await (const chunk of content) {
       written += chunk.length;

@@ -24,7 +24,9 @@ import {
 import type { DiskEntry, OverlayPrefix } from '../layer/upper.js';
 import { Applier } from './apply.js';
 import { openBase } from './base.js';
+import { keptFiles } from './check-links.js';
 import { overlayPrefix } from './open.js';
+import { withMount } from './private-mount.js';
 import type { ContainerRecord } from '../store/container-record.js';
 import { scanDirectory } from './scan.js';
 import type { ContainerStore } from './store.js';
@@ -69,7 +71,7 @@ interface Node {
 
 /**
  * Everything that is wrong with a container's own layer; with `repair` it is put right.
- * Raises EINUSE when the container is mounted, EBASE, and what the system says.
+ * Raises EINUSE when the container is mounted, EBASE, what the system says, and, where a repair needs a mount, what mounting raises.
  */
 export async function checkContainer(
   store: ContainerStore,
@@ -79,24 +81,32 @@ export async function checkContainer(
   const held = await store.holdSoon(record);
   if (held === undefined)
     throw new LaminaError('EINUSE', `cannot check container "/${record.name}": container is mounted`);
+  let problems: Problem[];
+  let isUnfinished = false;
   try {
     const base = await openBase(record);
     try {
       const upper = store.upperOf(record);
-      const checker = new Checker(await base.toc(), overlayPrefix(record));
+      const toc = await base.toc();
+      const checker = new Checker(toc, overlayPrefix(record));
       checker.check(treeOf(await scanDirectory(upper)), ROOT_INO);
       const leftovers = await leftoversIn(store.workOf(record), overlayPrefix(record));
+      const kept = await keptFiles(store.workOf(record), overlayPrefix(record), toc);
+      isUnfinished = kept.some((one) => one.isUnfinished);
       if (repair) {
         await repairAll(upper, checker.findings, overlayPrefix(record));
-        for (const { file } of leftovers) await rm(file, { recursive: true, force: true });
+        const removed = [...leftovers, ...kept.filter((one) => !one.isUnfinished)];
+        for (const { file } of removed) await rm(file, { recursive: true, force: true });
       }
-      return [...checker.findings, ...leftovers];
+      problems = [...checker.findings, ...leftovers, ...kept];
     } finally {
       base.close();
     }
   } finally {
     held.release();
   }
+  if (repair && isUnfinished) await withMount(store, record, () => Promise.resolve());
+  return problems;
 }
 
 function treeOf(entries: readonly DiskEntry[]): Node {

@@ -8,14 +8,19 @@ import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import { parseImageName } from '../archive/name.js';
 import { checkTarget, writeImage } from '../archive/write.js';
-import type { LayerToWrite } from '../archive/members.js';
+import type { ArchivedImage, LayerBlob } from '../archive/image.js';
 import type { ImageTarget, WrittenImage } from '../archive/write.js';
 import { layerEntries, writeLayer } from '../layer/diff.js';
 import type { LayerEntry } from '../layer/diff.js';
 import type { UpperNode } from '../layer/upper.js';
 import type { ByteSource } from '../tar/source.js';
-import { applyChanges } from './change.js';
-import type { RunConfigJson } from './change.js';
+import { applyChanges } from '../image/change.js';
+import type { RunConfigJson } from '../image/change.js';
+import { stageImage } from '../image/load.js';
+import { parseConfig } from '../oci/config.js';
+import { hashBytes } from '../oci/digest.js';
+import type { Reference } from '../oci/reference.js';
+import type { ImageStore } from '../store/image-store.js';
 import { lockDirectory } from '../store/flock.js';
 import { openContainer } from './open.js';
 import type { OpenedContainer } from './open.js';
@@ -45,14 +50,17 @@ export function parseTarget(text: string): ImageTarget {
   return { form: transport!, path: file, reference };
 }
 
-/** Raises EBASE, EUPPER, EWHITEOUT, EBUSY, EUSAGE (`changes`), and what `writeImage` raises. */
+/** Where the image goes: into the store, under a name or none, or to a file or layout. */
+export type CommitTarget = ImageTarget | { form: 'store'; images: ImageStore; name: Reference | undefined };
+
+/** Raises EBASE, EUPPER, EWHITEOUT, EBUSY, EUSAGE (`changes`), and what `writeImage` and the store raise. */
 export async function commit(
   store: ContainerStore,
   record: ContainerRecord,
-  target: ImageTarget,
+  target: CommitTarget,
   options: CommitOptions = {},
 ): Promise<WrittenImage> {
-  await checkTarget(target);
+  if (target.form !== 'store') await checkTarget(target);
   const opened = await openContainer(store, record);
   try {
     const base = JSON.parse(opened.base.archived.configBytes.toString('utf8')) as Record<string, unknown>;
@@ -61,13 +69,17 @@ export async function commit(
     const layer = entries.some(isPacked) ? await packLayer(opened, entries, options) : undefined;
     try {
       if (options.pause !== false) await checkUnchanged(store, opened);
-      const layers: LayerToWrite[] = [
+      const layers: LayerBlob[] = [
         ...opened.base.archived.layers,
-        ...(layer === undefined ? [] : [{ ...layer, compression: 'none' as const, digest: layer.diffId }]),
+        ...(layer === undefined
+          ? []
+          : [{ ...layer, compression: 'none' as const, digest: layer.diffId, mediaType: undefined }]),
       ];
+      const configBytes = configJson(base, config, layer?.diffId, options);
+      if (target.form === 'store') return await addToStore(target, opened.base.archived, configBytes, layers);
       const { os, architecture, variant } = opened.base.archived.platform;
       const image = {
-        config: configJson(base, config, layer?.diffId, options),
+        config: configBytes,
         layers,
         platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
       };
@@ -77,6 +89,32 @@ export async function commit(
     }
   } finally {
     opened.close();
+  }
+}
+
+async function addToStore(
+  { images, name }: Extract<CommitTarget, { form: 'store' }>,
+  base: ArchivedImage,
+  configBytes: Buffer,
+  layers: readonly LayerBlob[],
+): Promise<WrittenImage> {
+  const imageId = hashBytes('sha256', configBytes);
+  const config = parseConfig(configBytes, 'config');
+  const staging = await images.stage();
+  try {
+    const entry = await stageImage(images, staging, {
+      ...{ references: [], imageId, config, configBytes, manifestDigest: undefined, manifest: undefined },
+      platform: config.platform,
+      layers,
+    });
+    await images.update((draft) => {
+      const parent = draft.before.byId(base.imageId) === undefined ? {} : { parent: base.imageId };
+      const named = name === undefined ? {} : { name, taggedAt: new Date().toISOString() };
+      draft.add({ ...entry, ...parent, ...named });
+    }, staging);
+    return { imageId, manifestDigest: entry.digest };
+  } finally {
+    staging.dispose();
   }
 }
 

@@ -1,23 +1,14 @@
 /** Makes a container of an opened image: an empty upper directory that looks as the image's root does, and a record. */
-import { readFileSync } from 'node:fs';
 import type { OpenedImage } from '../image/open.js';
 import { ROOT_INO } from '../layer/tree.js';
 import { OVERRIDE_STAT } from '../layer/upper.js';
+import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
 import type { ContainerRecord } from '../store/container-record.js';
 import { ImageStore } from '../store/image-store.js';
 import { noSuchImage } from '../store/snapshot.js';
 import type { ContainerStore } from './store.js';
-
-/** Root of a user namespace may not set `trusted.` attributes (xattr(7)); user_namespaces(7) says how it is told. */
-function isInUserNamespace(): boolean {
-  try {
-    return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
-  } catch {
-    return false;
-  }
-}
 
 /** Raises ENAME, EUSAGE and what the system says; nothing is left then. */
 export async function createContainer(
@@ -30,7 +21,7 @@ export async function createContainer(
   const isRoot = process.getuid?.() === 0;
   const container = {
     image: imageRecord(opened),
-    userXattrs: !isRoot || isInUserNamespace(),
+    userXattrs: needsUserXattrs(),
     command: [...(config.entrypoint ?? []), ...(config.cmd ?? [])],
     labels: Object.fromEntries(config.labels),
   };

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import { mountOpened } from '../image/mount.js';
+import type { MountContainer } from '../mount/mount.js';
 import { parseMountOptions } from '../mount/options.js';
 import { MountTable, processStart, runDirectory } from '../mount/table.js';
 import { umount } from '../mount/umount.js';
@@ -60,12 +61,10 @@ export async function withMount<T>(
 }
 
 /** What mounting needs of a container. */
-export function containerLayer(
-  store: ContainerStore,
-  record: ContainerRecord,
-): { id: string; name: string; userXattrs: boolean; upperDirectory: string; workDirectory: string } {
+export function containerLayer(store: ContainerStore, record: ContainerRecord): MountContainer {
   const { id, name, userXattrs } = record;
-  return { id, name, userXattrs, upperDirectory: store.upperOf(record), workDirectory: store.workOf(record) };
+  const [upperDirectory, workDirectory] = [store.upperOf(record), store.workOf(record)];
+  return { what: 'the container', id, name, userXattrs, upperDirectory, workDirectory };
 }
 
 async function privateDirectory(): Promise<string> {

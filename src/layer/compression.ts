@@ -3,8 +3,8 @@
  * gzip: RFC 1952, several members one after the other. zstd: RFC 8878, several frames, skippable ones too.
  */
 import { pipeline, Readable } from 'node:stream';
+import { ReadableStream } from 'node:stream/web';
 import { createGunzip } from 'node:zlib';
-import { LaminaError } from '../errors.js';
 import { readSource } from '../tar/source.js';
 import type { ByteSource } from '../tar/source.js';
 
@@ -59,15 +59,10 @@ export async function inflateStream(
       );
     case 'zstd':
       return Readable.from(zstdChunks(storedChunks(source, onStored)));
-    default:
-      throw new LaminaError(
-        'EMEDIATYPE',
-        `${source.name} is compressed with ${compression}, which cannot be read`,
-        {
-          path: source.name,
-          hint: `Decompress it first, for example with: ${compression} -dk FILE`,
-        },
-      );
+    case 'bzip2':
+      return Readable.from(bzip2Chunks(storedChunks(source, onStored)));
+    case 'xz':
+      return Readable.from(xzChunks(storedChunks(source, onStored)));
   }
 }
 
@@ -94,4 +89,23 @@ async function* zstdChunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
     if (emptyRun > MAX_EMPTY_RUN) throw Object.assign(new Error('invalid data'), { code: 'Z_DATA_ERROR' });
     if (byteLength > 0) yield Buffer.from(buffer, byteOffset, byteLength);
   }
+}
+
+/** Only whole archives come so, from people who compress by hand: docker reads them too. */
+async function* xzChunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
+  const { XzReadableStream } = await import('xz-decompress');
+  const plain = new XzReadableStream(
+    ReadableStream.from(stored) as never,
+  ) as unknown as ReadableStream<Uint8Array>;
+  for await (const { buffer, byteOffset, byteLength } of plain)
+    yield Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** As xzChunks. The package is a stream of the old kind, which readable-stream's pipeline does not stop for. */
+async function* bzip2Chunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
+  const { default: unbzip2 } = await import('unbzip2-stream');
+  const decoder = unbzip2();
+  const input = Readable.from(stored);
+  input.on('error', (error) => decoder.destroy(error));
+  yield* new Readable().wrap(input.pipe(decoder as never) as never) as AsyncIterable<Buffer>;
 }

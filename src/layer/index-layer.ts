@@ -20,6 +20,7 @@ const MAX_DEPTH = 4096;
 
 /**
  * Indexes the uncompressed tar of one layer, the `index`th of its image (bottom is 0).
+ * `onEntry` is shown every entry of the tar, for those who need them as well.
  * Raises EBADTAR, ELIMIT, EBADPATH, EWHITEOUT, EBADLAYER; the message names `source.name`.
  */
 export function indexLayer(
@@ -27,9 +28,13 @@ export function indexLayer(
   layer: TocLayer,
   index = 0,
   limits?: Partial<TarLimits>,
+  onEntry?: (entry: TarEntry) => void,
 ): LayerToc {
   const builder = new LayerBuilder(source.name, index);
-  for (const entry of scanTar(source, limits)) builder.add(entry);
+  for (const entry of scanTar(source, limits)) {
+    builder.add(entry);
+    onEntry?.(entry);
+  }
   return { index, layer, root: builder.finish() };
 }
 

@@ -24,6 +24,17 @@ export const HOLE = 0xffffffff;
 export type NodeType =
   'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket' | 'whiteout' | 'link';
 
+/** File type bits of `st_mode` (inode(7)). */
+export const FILE_TYPE_BITS: Readonly<Record<Exclude<NodeType, 'whiteout' | 'link'>, number>> = {
+  file: 0o100000,
+  dir: 0o040000,
+  symlink: 0o120000,
+  char: 0o020000,
+  block: 0o060000,
+  fifo: 0o010000,
+  socket: 0o140000,
+};
+
 /** What every name leads to. `type` says which of the optional fields count. */
 export interface TreeNode {
   type: NodeType;

@@ -6,6 +6,7 @@
 import type { ByteString, Xattrs } from '../bytes.js';
 import { displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
+import { FILE_TYPE_BITS } from './tree.js';
 import type { NodeType } from './tree.js';
 
 /** One name below a directory, as the disk has it. */
@@ -70,15 +71,7 @@ const ESCAPE = 'overlay.';
 
 /** The type in st_mode. */
 export const S_IFMT = 0o170000;
-const TYPE_OF_BITS = new Map<number, NodeType>([
-  [0o100000, 'file'],
-  [0o040000, 'dir'],
-  [0o120000, 'symlink'],
-  [0o020000, 'char'],
-  [0o060000, 'block'],
-  [0o010000, 'fifo'],
-  [0o140000, 'socket'],
-]);
+const TYPE_OF_BITS = new Map(Object.entries(FILE_TYPE_BITS).map(([type, bits]) => [bits, type as NodeType]));
 
 /** What st_mode says that something is; undefined for what Linux does not know. */
 export function typeOfMode(mode: number): NodeType | undefined {

@@ -14,15 +14,32 @@ import { addsAnything, implicitDir, isDir } from '../layer/tree.js';
 const MAX_SYMLINKS = 40;
 
 /**
+ * Told of every change while layers are applied: for those who explain an image. Nodes are shown before they change and must not
+ * be kept where they are directories. `directory` is the path of the directory that holds the name.
+ */
+export interface MergeObserver {
+  /** `after` comes to stand under the name; nothing stood there when `before` is undefined. A directory merges by `describe`. */
+  put(directory: ByteString, name: ByteString, before: TreeNode | undefined, after: TreeNode): void;
+  /** What lower layers have under the name is hidden. */
+  hide(directory: ByteString, name: ByteString, node: TreeNode, how: 'whiteout' | 'opaque'): void;
+  /** The layer describes a directory that there is already. */
+  describe(path: ByteString, before: DirNode, after: DirNode): void;
+  /** All of a layer was told, bottom to top. */
+  endLayer(index: number): void;
+}
+
+/**
  * @param layers bottom to top, each indexed as the one it is
  * Raises EBADLAYER when a hard link leads to nothing in its own layer or below it.
  */
-export function mergeLayers(layers: readonly LayerToc[]): MergedToc {
+export function mergeLayers(layers: readonly LayerToc[], observer?: MergeObserver): MergedToc {
   const root: DirNode = { ...implicitDir(), implicit: false };
   layers.forEach((layer, index) => {
-    const applied = new LayerApplication(index, resolveLinks(layer, root, index));
+    const applied = new LayerApplication(index, resolveLinks(layer, root, index), observer);
+    if (!layer.root.implicit) observer?.describe('/', root, layer.root);
     applied.describe(root, layer.root);
-    applied.apply(root, layer.root);
+    applied.apply(root, layer.root, '/');
+    observer?.endLayer(index);
   });
   return { layers: layers.map(({ layer }) => layer), root };
 }
@@ -32,29 +49,49 @@ class LayerApplication {
   constructor(
     private readonly index: number,
     private readonly links: ReadonlyMap<TreeNode, TreeNode>,
+    private readonly observer: MergeObserver | undefined,
   ) {}
 
-  apply(merged: DirNode, upper: DirNode): void {
-    if (upper.opaque) merged.children.clear();
+  /** @param path of `merged`, for the observer */
+  apply(merged: DirNode, upper: DirNode, path: ByteString): void {
+    if (upper.opaque) {
+      for (const [name, hidden] of this.observer === undefined ? [] : merged.children)
+        this.observer?.hide(path, name, hidden, 'opaque');
+      merged.children.clear();
+    }
     for (const [name, node] of upper.children) {
-      if (node.type === 'whiteout') merged.children.delete(name);
-      else if (isDir(node)) this.#applyDir(merged, name, node);
-      else merged.children.set(name, node.type === 'link' ? this.links.get(node)! : node);
+      if (node.type === 'whiteout') this.#remove(merged, name, path);
+      else if (isDir(node)) this.#applyDir(merged, name, node, path);
+      else {
+        const after = node.type === 'link' ? this.links.get(node)! : node;
+        this.observer?.put(path, name, merged.children.get(name), after);
+        merged.children.set(name, after);
+      }
     }
   }
 
-  #applyDir(merged: DirNode, name: ByteString, upper: DirNode): void {
+  #remove(merged: DirNode, name: ByteString, path: ByteString): void {
+    const hidden = this.observer === undefined ? undefined : merged.children.get(name);
+    if (hidden !== undefined) this.observer?.hide(path, name, hidden, 'whiteout');
+    merged.children.delete(name);
+  }
+
+  #applyDir(merged: DirNode, name: ByteString, upper: DirNode, parent: ByteString): void {
     const existing = merged.children.get(name);
+    const path = this.observer === undefined ? '' : parent === '/' ? `/${name}` : `${parent}/${name}`;
     let dir: DirNode;
-    if (isDir(existing)) dir = existing;
-    else {
+    if (isDir(existing)) {
+      dir = existing;
+      if (!upper.implicit) this.observer?.describe(path, dir, upper);
+    } else {
       // A directory that exists only to hide something below it would show up where the image has none.
       if (upper.implicit && !addsAnything(upper)) return;
       dir = { ...implicitDir(), implicit: false };
+      this.observer?.put(parent, name, existing, upper);
       merged.children.set(name, dir);
     }
     this.describe(dir, upper);
-    this.apply(dir, upper);
+    this.apply(dir, upper, path);
   }
 
   /** The attributes of a directory that this layer describes. */

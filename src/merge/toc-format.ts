@@ -1,4 +1,5 @@
 /** Constants of the TOC file, version 1. FORMAT.md is the specification; native/toc/format.h holds the same numbers. */
+import { FILE_TYPE_BITS } from '../layer/tree.js';
 import type { NodeType } from '../layer/tree.js';
 
 export const TOC_MAGIC = Buffer.from('LAMINAT1', 'latin1');
@@ -28,15 +29,9 @@ export const KIND_MERGED = 2;
 export const FLAG_OPAQUE = 1;
 export const FLAG_IMPLICIT = 2;
 
-/** File type bits of `st_mode` (inode(7)); 0 and 0170000 are ours, for layer TOCs (FORMAT.md, Inode record). */
-export const TYPE_BITS: Record<NodeType, number> = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  char: 0o020000,
-  block: 0o060000,
-  fifo: 0o010000,
-  socket: 0o140000,
+/** As FILE_TYPE_BITS; 0 and 0170000 are ours, for layer TOCs (FORMAT.md, Inode record). */
+export const TYPE_BITS: Readonly<Record<NodeType, number>> = {
+  ...FILE_TYPE_BITS,
   whiteout: 0,
   link: 0o170000,
 };

@@ -93,6 +93,11 @@ export class TocReader implements TreeReader {
     });
   }
 
+  /** Tells this file from others: the checksum of its header, which covers those of all sections. */
+  get key(): bigint {
+    return this.#file.readBigUInt64LE(40);
+  }
+
   inode(ino: number): TreeInode {
     const inodes = this.#sections.inodes;
     if (!(ino >= 1 && ino <= this.inodeCount)) throw this.#bad(`inode ${ino} does not exist`);
@@ -278,11 +283,6 @@ export class TocReader implements TreeReader {
   #bad(what: string): LaminaError {
     return new LaminaError('EBADTOC', `${this.#name}: ${what}`, { path: this.#name });
   }
-}
-
-/** Tells a TOC file from others: the checksum of its header, which covers those of all sections. */
-export function tocKey(file: Buffer): bigint {
-  return file.readBigUInt64LE(40);
 }
 
 /** The whole tree of a TOC, as it was encoded. A merged TOC gives a MergedToc, a layer TOC a LayerToc. */

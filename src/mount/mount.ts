@@ -17,6 +17,7 @@ import { serverBinary } from '../server-binary.js';
 import { mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 import { resolveMountpoint, umount } from './umount.js';
+import { needsUserXattrs } from './user-xattrs.js';
 import { startVerifier } from './verify.js';
 
 /** What mounting needs of an opened image; all descriptors are duplicated by the server, so it may be closed afterwards. */
@@ -102,25 +103,33 @@ async function mountLocked(
   await table.remove(id);
   await table.write(record);
   try {
+    const writable = writableLayer(image, options);
     const job = {
       mountpoint,
       tocPath: image.tocPath,
       sources: image.sources,
       fsname: fsnameOf(image.container?.name ?? image.name),
       options,
-      ...(image.container === undefined ? {} : { writable: image.container }),
+      lowerDirectories: options.lowerDirectories,
+      ...(writable === undefined ? {} : { writable }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
       removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
     };
     const choice = chooseDriver(driver, warn);
-    const { container } = image;
     if (
-      container !== undefined &&
-      choice.driver === 'native' &&
-      existsSync(undoFile(container.workDirectory))
+      choice.driver === 'fuse-native' &&
+      (options.lowerDirectories.length > 0 || options.upper !== undefined)
     )
-      await (await import('./drivers/portable/recover.js')).recoverLayer(container);
+      throw new LaminaError(
+        'EDRIVER',
+        'the portable driver serves images and containers, not directories above them',
+        {
+          hint: 'Leave out lowerdir, upperdir and workdir, or use --driver native.',
+        },
+      );
+    if (writable !== undefined && choice.driver === 'native' && existsSync(undoFile(writable.workDirectory)))
+      await (await import('./drivers/portable/recover.js')).recoverLayer(writable);
     record.driver = choice.driver;
     const server =
       choice.driver === 'native'
@@ -143,6 +152,11 @@ async function mountLocked(
     await table.remove(id);
     throw error;
   }
+}
+
+function writableLayer({ container }: MountImage, { upper }: MountOptions): WritableLayer | undefined {
+  if (container !== undefined || upper === undefined) return container;
+  return { what: 'the upper directory', userXattrs: needsUserXattrs(), ...upper };
 }
 
 /** The directory as the kernel will name it. A mount of ours there whose server died is cleared away. */

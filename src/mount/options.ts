@@ -16,6 +16,8 @@ const KERNEL_OPTIONS = new Set([
 ]);
 /** Words that only the native server knows. */
 const SERVER_OPTIONS = new Set(['no_uring', 'passthrough', 'no_passthrough']);
+/** overlayfs's, of directories above the image. */
+const DIRECTORY_OPTIONS = new Set(['lowerdir', 'upperdir', 'workdir']);
 /** How the image is verified: `background` (the default), `before` the mount is shown, or not at all. */
 const VERIFY_MODES = ['background', 'before', 'none'] as const;
 
@@ -36,10 +38,20 @@ export interface MountOptions {
   /** Server threads; 0 = one for each CPU. */
   threads: number;
   verify: VerifyMode;
+  /** Read-only directories above the image, bottom to top. */
+  lowerDirectories: readonly string[];
+  /** What is written lies here, where it is not a container that is mounted. */
+  upper?: UpperDirectories;
+}
+
+/** As overlayfs has them: `upperdir` and `workdir`, on one filesystem. */
+export interface UpperDirectories {
+  upperDirectory: string;
+  workDirectory: string;
 }
 
 /**
- * Parses the values of all `-o` options; each may hold several, joined by commas. Raises EUSAGE, EROFS, EPERM.
+ * Parses the values of all `-o` options; each may hold several, joined by commas (`\\,` in a value). Raises EUSAGE, EROFS, EPERM.
  * @param isWritable a container, which has a layer of its own, and is writable unless `ro` is asked for
  */
 export function parseMountOptions(
@@ -48,8 +60,12 @@ export function parseMountOptions(
   isRoot: boolean,
   isWritable = false,
 ): MountOptions {
+  const words = texts.flatMap((text) => splitList(text, ','));
+  const directories = parseDirectories(words, isWritable);
+  const canWrite = isWritable || directories.upper !== undefined;
   const options: MountOptions = {
-    readOnly: !isWritable,
+    ...directories,
+    readOnly: !canWrite,
     suid: false,
     dev: false,
     exec: true,
@@ -59,12 +75,13 @@ export function parseMountOptions(
     threads: 0,
     verify: 'background',
   };
-  for (const word of texts.flatMap((text) => text.split(',')).filter((text) => text !== '')) {
+  for (const word of words) {
     const [name, value] = splitOption(word);
-    if (name === 'rw' && !isWritable)
+    if (name === 'rw' && !canWrite)
       throw new LaminaError('EROFS', 'an image cannot be mounted writable; mount option "rw"', {
-        hint: 'An image is read-only: mount a container of it, with --rw.',
+        hint: 'An image is read-only: mount a container of it, with --rw, or give upperdir and workdir.',
       });
+    if (DIRECTORY_OPTIONS.has(name)) continue;
     if (name === 'threads') options.threads = parseThreads(value);
     else if (name === 'verify') options.verify = parseVerify(value);
     else if (value !== undefined || !(KERNEL_OPTIONS.has(name) || SERVER_OPTIONS.has(name))) {
@@ -98,6 +115,46 @@ export function kernelOptions(options: MountOptions): string {
   if (options.noatime) words.push('noatime');
   if (options.allowOther) words.push('allow_other');
   return words.join(',');
+}
+
+/** The only place that turns overlayfs's order, uppermost first, into ours. Of repeated options the last counts. */
+function parseDirectories(
+  words: readonly string[],
+  isContainer: boolean,
+): Pick<MountOptions, 'lowerDirectories' | 'upper'> {
+  const values = new Map(words.map(splitOption).filter(([name]) => DIRECTORY_OPTIONS.has(name)));
+  if (values.size === 0) return { lowerDirectories: [] };
+  if (isContainer)
+    throw new LaminaError(
+      'EUSAGE',
+      `mount option "${[...values.keys()][0]!}" is for images, not for containers`,
+      {
+        hint: 'What a container shows follows from its image and its own layer alone. Mount the image with upperdir and workdir instead.',
+      },
+    );
+  for (const [name, value] of values)
+    if (value === undefined || value === '')
+      throw new LaminaError('EUSAGE', `mount option "${name}" needs a directory`);
+  const [lower, upper, work] = ['lowerdir', 'upperdir', 'workdir'].map((name) => values.get(name));
+  if ((upper === undefined) !== (work === undefined))
+    throw new LaminaError('EUSAGE', 'mount options "upperdir" and "workdir" go together');
+  return {
+    lowerDirectories: lower === undefined ? [] : splitList(lower, ':').map(unescape).reverse(),
+    ...(upper === undefined
+      ? {}
+      : { upper: { upperDirectory: unescape(upper), workDirectory: unescape(work!) } }),
+  };
+}
+
+/** The parts of a list that are not empty. A separator after a backslash is part of a name; the backslash of another character stays. */
+function splitList(text: string, separator: ',' | ':'): string[] {
+  const parts = text.match(new RegExp(`(?:\\\\[^]|[^${separator}\\\\]|\\\\$)+`, 'g')) ?? [];
+  return separator === ',' ? parts.map((part) => part.replaceAll('\\,', ',')) : parts;
+}
+
+/** A backslash takes the next character as it is, as in overlayfs. */
+function unescape(text: string): string {
+  return text.replaceAll(/\\([^])/g, '$1');
 }
 
 function splitOption(word: string): [string, string | undefined] {

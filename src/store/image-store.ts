@@ -20,6 +20,7 @@ import { Staging } from './staging.js';
 import type { StagingProgress } from './staging.js';
 import { formatStoreIndex, makeEntry, parseStoreIndex, renamedEntry } from './store-index.js';
 import type { IndexEntry, NewEntry } from './store-index.js';
+import { writeSummaries } from './summaries.js';
 
 const LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 const INDEX = 'index.json';
@@ -92,6 +93,7 @@ export class ImageStore {
       throw fromSystemError(error, 'cannot write the store', this.root);
     }
     await draft.finish();
+    if (draft.isChanged) writeSummaries(this.root, this.snapshot().images);
     return result;
   }
 

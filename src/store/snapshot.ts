@@ -3,6 +3,7 @@
  * removes a blob takes it out of the index first.
  */
 import { LaminaError } from '../errors.js';
+import { parseConfig } from '../oci/config.js';
 import { quoted } from '../oci/json.js';
 import type { Platform } from '../oci/platform.js';
 import { familiarReference, formatReference, tryParseReference, withDefaultTag } from '../oci/reference.js';
@@ -10,6 +11,8 @@ import type { Reference } from '../oci/reference.js';
 import type { BlobStore } from './blobs.js';
 import type { IndexEntry } from './store-index.js';
 import { resolveManifest, StoredImage } from './stored-image.js';
+import type { ResolvedManifest } from './stored-image.js';
+import { readSummaries } from './summaries.js';
 
 /** An entry whose manifest or config cannot be read. */
 export interface DamagedEntry {
@@ -25,6 +28,7 @@ export interface FoundImage {
 }
 
 export class Snapshot {
+  readonly #readable = new Map<string, string>();
   #read: { images: StoredImage[]; damaged: DamagedEntry[] } | undefined;
 
   constructor(
@@ -81,7 +85,7 @@ export class Snapshot {
   }
 
   /** The manifest of an entry, for a platform where its name stands for several. */
-  manifestOf(entry: IndexEntry, platform?: Platform): ReturnType<typeof resolveManifest> {
+  manifestOf(entry: IndexEntry, platform?: Platform): ResolvedManifest {
     return resolveManifest(this.blobs, entry.descriptor, platform);
   }
 
@@ -105,6 +109,16 @@ export class Snapshot {
     throw this.damaged.find((damaged) => damaged.entry === entry)!.error;
   }
 
+  /** The image's ID, once its manifest and config have been read. */
+  #readableId(entry: IndexEntry): string {
+    const known = this.#readable.get(entry.descriptor.digest);
+    if (known !== undefined) return known;
+    const imageId = this.manifestOf(entry).manifest.config.digest;
+    parseConfig(this.blobs.document(imageId), `config ${imageId}`);
+    this.#readable.set(entry.descriptor.digest, imageId);
+    return imageId;
+  }
+
   #found(image: StoredImage | undefined): FoundImage | undefined {
     return image === undefined ? undefined : { image, name: undefined };
   }
@@ -112,17 +126,14 @@ export class Snapshot {
   #all(): { images: StoredImage[]; damaged: DamagedEntry[] } {
     if (this.#read !== undefined) return this.#read;
     const damaged: DamagedEntry[] = [];
-    const manifests = new Map<string, ReturnType<typeof resolveManifest>>();
-    const byId = new Map<string, { entries: IndexEntry[]; resolved: ReturnType<typeof resolveManifest> }>();
+    const summaries = readSummaries(this.root);
+    const byId = new Map<string, IndexEntry[]>();
     for (const entry of this.entries) {
       try {
-        const { digest } = entry.descriptor;
-        const resolved = manifests.get(digest) ?? this.manifestOf(entry);
-        manifests.set(digest, resolved);
-        const imageId = resolved.manifest.config.digest;
+        const imageId = summaries.get(entry.descriptor.digest)?.imageId ?? this.#readableId(entry);
         const existing = byId.get(imageId);
-        if (existing === undefined) byId.set(imageId, { entries: [entry], resolved });
-        else existing.entries.push(entry);
+        if (existing === undefined) byId.set(imageId, [entry]);
+        else existing.push(entry);
       } catch (error) {
         if (!(error instanceof LaminaError)) throw error;
         // Things that are no images may lie in a layout as well; they are kept and not shown.
@@ -130,8 +141,14 @@ export class Snapshot {
       }
     }
     const images = [...byId].map(
-      ([imageId, { entries, resolved }]) =>
-        new StoredImage(imageId, entries, resolved.descriptor, resolved.manifest, this.blobs, this.root),
+      ([imageId, entries]) =>
+        new StoredImage(
+          imageId,
+          entries,
+          summaries.get(entries[0]!.descriptor.digest),
+          this.blobs,
+          this.root,
+        ),
     );
     this.#read = { images, damaged };
     return this.#read;

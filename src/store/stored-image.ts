@@ -16,21 +16,37 @@ import type { Reference } from '../oci/reference.js';
 import type { BlobStore } from './blobs.js';
 import { layerDirectory, readLayerFacts } from './layer-facts.js';
 import type { IndexEntry } from './store-index.js';
+import type { ImageSummary } from './summaries.js';
 
 /** All entries of the index that lead to one image, in the order in which they were named. */
 export class StoredImage {
+  #resolved: ResolvedManifest | undefined;
   #config: { config: ImageConfig; bytes: Buffer } | undefined;
 
   constructor(
     /** Config digest. */
     readonly imageId: string,
     readonly entries: readonly IndexEntry[],
-    /** Of the first entry; other entries may lead to other manifests with the same config. */
-    readonly descriptor: Descriptor,
-    readonly manifest: Manifest,
+    private readonly known: ImageSummary | undefined,
     private readonly blobs: BlobStore,
     private readonly root: string,
   ) {}
+
+  /** Of the first entry; other entries may lead to other manifests with the same config. Raises EBLOB, EDIGEST, EBADIMAGE. */
+  get descriptor(): Descriptor {
+    return this.#resolve().descriptor;
+  }
+
+  /** As `descriptor`. */
+  get manifest(): Manifest {
+    return this.#resolve().manifest;
+  }
+
+  /** Of all entries that lead to a manifest by themselves. */
+  get manifestDigests(): string[] {
+    const direct = this.entries.filter(({ descriptor }) => documentKind(descriptor.mediaType) === 'manifest');
+    return [...new Set(direct.map(({ descriptor }) => descriptor.digest))];
+  }
 
   /** Its tagged names, as people type them. */
   get tags(): string[] {
@@ -71,13 +87,31 @@ export class StoredImage {
 
   /** Milliseconds since the epoch; what never was is from year one, as in docker. */
   get createdMs(): number {
+    if (this.known !== undefined) return this.known.createdMs;
     const ms = Date.parse(this.config.created ?? '');
     return Number.isNaN(ms) ? ZERO_TIME_MS : ms;
   }
 
   /** Content of all layers, as docker counts it: what their files hold, each layer by itself. */
   get sizeBytes(): number {
-    return this.layerSizes().reduce((sum, size) => sum + size, 0);
+    return this.known?.sizeBytes ?? this.layerSizes().reduce((sum, size) => sum + size, 0);
+  }
+
+  get labels(): ReadonlyMap<string, string> {
+    return this.known === undefined ? this.config.config.labels : new Map(Object.entries(this.known.labels));
+  }
+
+  /** @internal */
+  summary(): ImageSummary {
+    if (this.known?.sizeBytes !== undefined) return this.known;
+    const { createdMs, imageId } = this;
+    const isKnown = this.config.rootfs.diffIds.every(
+      (diffId) => readLayerFacts(this.root, diffId) !== undefined,
+    );
+    return {
+      ...{ imageId, createdMs, labels: Object.fromEntries(this.config.config.labels) },
+      ...(isKnown ? { sizeBytes: this.sizeBytes } : {}),
+    };
   }
 
   /** Content of each layer, bottom to top; what the blob takes where the layer has not been looked into. */
@@ -107,6 +141,10 @@ export class StoredImage {
     return [...new Set(names.map(familiarReference))];
   }
 
+  #resolve(): ResolvedManifest {
+    return (this.#resolved ??= resolveManifest(this.blobs, this.entries[0]!.descriptor, undefined));
+  }
+
   #load(): { config: ImageConfig; bytes: Buffer } {
     if (this.#config !== undefined) return this.#config;
     const bytes = this.blobs.document(this.imageId);
@@ -117,6 +155,11 @@ export class StoredImage {
 
 const ZERO_TIME_MS = Date.parse('0001-01-01T00:00:00Z');
 
+export interface ResolvedManifest {
+  descriptor: Descriptor;
+  manifest: Manifest;
+}
+
 /**
  * The manifest that an entry leads to, through indexes of several platforms when another tool put one there: the one for
  * `wanted`, else for this host, else the first that is there. Raises EBLOB, EDIGEST, EBADIMAGE, EMEDIATYPE.
@@ -125,7 +168,7 @@ export function resolveManifest(
   blobs: BlobStore,
   entry: Descriptor,
   wanted: Platform | undefined,
-): { descriptor: Descriptor; manifest: Manifest } {
+): ResolvedManifest {
   let descriptor = entry;
   for (let depth = 0; documentKind(descriptor.mediaType) === 'index'; depth++) {
     const { manifests } = parseIndex(blobs.document(descriptor.digest), `index ${descriptor.digest}`);

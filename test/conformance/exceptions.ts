@@ -47,6 +47,12 @@ export const FUSE_NATIVE_WRITE_EXCEPTIONS: Record<string, string> = {
     ]),
   ),
   'fallocate by another user clears setuid and setgid': limit['no-fallocate'],
+  ...Object.fromEntries(
+    ['4755', '2755', '6755'].map((bits) => [
+      `fallocate by its owner clears the bits ${bits} of a file that is in the upper already`,
+      limit['no-fallocate'],
+    ]),
+  ),
   'fallocate makes room, longer or not': limit['no-fallocate'],
   'fallocate punches holes in lower and new files': limit['no-fallocate'],
   'truncation is seen in a map, and what comes back after it is zero': limit['no-fallocate'],
@@ -59,6 +65,8 @@ export const FUSE_NATIVE_WRITE_EXCEPTIONS: Record<string, string> = {
   'attributes of an unlinked lower file change through its descriptor': limit['utimens-milliseconds'],
   'SEEK_DATA and SEEK_HOLE tell the holes of lower and new files': limit['no-seek-hole'],
   'a sparse lower file stays sparse when it is copied up': limit['no-seek-hole'],
+  'the names of trusted attributes are listed for root alone, of lower and upper files':
+    limit['trusted-names-listed'],
   'an ACL of a lower file is enforced and survives copy-up': limit['acl-not-enforced'],
   'setting an ACL sets the mode, chmod changes its mask, and removing it leaves the mode':
     limit['acl-not-enforced'],

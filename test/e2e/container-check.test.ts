@@ -1,15 +1,15 @@
 /** `lamina container check` against uppers that were damaged by hand, and kernel overlayfs to tell that a repair changes nothing shown. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { kernelContainer } from '../helpers/container.js';
 import type { KernelContainer } from '../helpers/container.js';
 import { dumpDirectory } from '../helpers/dump-directory.js';
-import { isLaminaBuilt, lamina } from '../helpers/lamina.js';
+import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
 import { Scratch } from '../helpers/overlay.js';
 import { needs, requirement } from '../helpers/require.js';
-import { dir, file } from '../helpers/stack.js';
+import { dir, file, hardlink } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 const STACK: Stack = [
@@ -21,6 +21,8 @@ const STACK: Stack = [
     dir('e'),
     file('e/three', 'three'),
     file('f', 'four'),
+    file('linked', 'five'),
+    hardlink('e/again', 'linked'),
   ],
 ];
 
@@ -158,5 +160,49 @@ describe.skipIf(!capable)('lamina container check', () => {
     expect((await check()).stdout).toBe('');
     expect([readdirSync(work), readdirSync(upper)]).toEqual([[], ['d']]);
     expect((await lamina(['diff', container.name], container.root)).exitCode).toBe(0);
+  });
+
+  test('a file that was being given its names, and files that stand for none', async () => {
+    // All its names, as a mount gives them.
+    const mnt = scratch.directory('mnt');
+    await laminaOk(['mount', container.name, mnt], container.root);
+    chmodSync(join(mnt, 'linked'), 0o600);
+    await laminaOk(['umount', mnt], container.root);
+    const links = join(upper, '../work/links');
+    expect([(await check()).stdout, readdirSync(links), statSync(at('linked')).nlink]).toEqual(['', [], 2]);
+
+    const origin = execFileSync(
+      'getfattr',
+      ['--only-values', '-n', 'trusted.overlay.lamina.origin', at('linked')],
+      { encoding: 'latin1' },
+    );
+    expect(origin).toMatch(/^toc:[0-9a-f]+:[0-9a-f]+$/);
+    const key = origin.replace(/:[^:]*$/, '');
+    linkSync(at('linked'), join(links, origin));
+    rmSync(at('e/again'));
+    for (const stray of ['stray', `${key}:ffffff`, `${key}:1`, 'toc:1:2', '0:5:6.7:8'])
+      writeFileSync(join(links, stray), '');
+    const unfinished = `work/links/${origin}: a file that has not got all its names, left by a server that was killed`;
+    const none = 'a file that stands for none of the image';
+    const lines = [
+      unfinished,
+      `work/links/${key}:1: a file that stands for one of the image with one name only`,
+      `work/links/${key}:ffffff: ${none}`,
+      ...['0:5:6.7:8', 'stray', 'toc:1:2'].map((name) => `work/links/${name}: ${none}`),
+    ].sort();
+    const found = await check();
+    expect([found.exitCode, found.stdout.trim().split('\n').sort()]).toEqual([1, lines]);
+    const repaired = await check('--repair');
+    expect(repaired).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(repaired.stdout.trim().split('\n').sort()).toEqual(lines.map((line) => `${line}: repaired`));
+    expect((await check()).stdout).toBe('');
+    expect(readdirSync(links)).toEqual([]);
+    expect(statSync(at('e/again'))).toMatchObject({ ino: statSync(at('linked')).ino, nlink: 2 });
+
+    writeFileSync(join(links, origin), 'another');
+    expect((await check('--repair')).stdout).toBe(
+      `work/links/${origin}: a file that is not the one its name says: repaired\n`,
+    );
+    expect([readdirSync(links), statSync(at('linked')).nlink]).toEqual([[], 2]);
   });
 });

@@ -108,7 +108,22 @@ describe.skipIf(!capable)('containers', () => {
       [['rm', 'none'], 'ENOCONTAINER', 'No such container: none'],
       [['container', 'inspect', 'none'], 'ENOCONTAINER', 'No such container: none'],
       [['diff', 'none'], 'ENOCONTAINER', 'No such container: none'],
-      [['ps', '-f', 'x=y'], '', "invalid filter 'x'"],
+      [['ps', '-f', 'x=y'], 'EFILTER', "invalid filter 'x'"],
+      [
+        ['ps', '-f', 'x'],
+        '',
+        'invalid argument "x" for "-f, --filter" flag: bad format of filter (expected name=value)',
+      ],
+      [
+        ['ps', '-a', '--format', '{{.Nope}}'],
+        'EFIELD',
+        'template parsing error: template: :1:2: executing "" at <.Nope>: can\'t evaluate field Nope in type *formatter.ContainerContext',
+      ],
+      [
+        ['container', 'inspect', '-f', '{{.Nope}}', 'web'],
+        'EFIELD',
+        'template parsing error: template: :1:2: executing "" at <.Nope>: map has no entry for key "Nope"',
+      ],
       [['commit', 'web', 'name:tag'], '', 'invalid target "name:tag"'],
       [
         ['commit', '-p', '--no-pause', 'web', 'oci:x'],

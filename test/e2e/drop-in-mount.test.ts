@@ -12,7 +12,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/side-by-side.js';
 import type { CommandOutcome, Program } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
-import { isServerBuilt } from '../native/server.js';
+import { parseMountOptions } from '../../src/mount/options.js';
+import { isServerBuilt } from '../helpers/server-binary.js';
 
 const able =
   needs('root', '/dev/fuse', 'kernel overlayfs', 'command fuse-overlayfs', 'command unshare') &&
@@ -211,5 +212,48 @@ describe.skipIf(!able)('mount -t fuse.lamina', () => {
     expect(ok('mount -t fuse.lamina "an image.tar" m -o ro,noexec,nofail,verify=none')).toBe(
       `<mount><--allow-other><-o><ro><-o><noexec><-o><verify=none><--><an image.tar><${bench.mnt}>`,
     );
+  });
+
+  it('hands on each option that lamina mount has, and refuses those of stacks', () => {
+    writeFileSync(join(bench.base, 'bin/lamina'), '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 });
+    // As mount(8) runs it.
+    const helper = (options: string): CommandOutcome =>
+      shell(
+        'PATH=$PWD/bin:$PATH exec -a mount.fuse.lamina "$1" app.tar m -o "$2"',
+        bench.base,
+        PROGRAMS.lamina,
+        options,
+      );
+    const options = [
+      ...[
+        'ro',
+        'suid',
+        'nosuid',
+        'dev',
+        'nodev',
+        'exec',
+        'noexec',
+        'noatime',
+        'allow_other',
+        'verify=before',
+      ],
+      ...['threads=3', 'no_uring', 'passthrough', 'no_passthrough', 'upperdir=/u', String.raw`workdir=/w\,x`],
+    ];
+    const handed = helper(options.join(','));
+    expect(handed).toMatchObject({ status: 0, stderr: '' });
+    const words = handed.stdout.split('\n').filter((_, index, all) => all[index - 1] === '-o');
+    expect(words).toEqual(options);
+    expect(parseMountOptions(words, false, true)).toMatchObject({
+      readOnly: true,
+      noatime: true,
+      threads: 3,
+      upper: { upperDirectory: '/u', workDirectory: '/w,x' },
+    });
+    for (const option of ['squash_to_root', 'uidmapping=0:1:1', 'noacl', 'volatile', 'stats=s', 'context=c'])
+      expect(helper(option)).toMatchObject({
+        status: 1,
+        stdout: '',
+        stderr: expect.stringContaining(option),
+      });
   });
 });

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { byBoth, DropIn, shellOk } from '../helpers/side-by-side.js';
 import type { Program } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
-import { isServerBuilt } from '../native/server.js';
+import { isServerBuilt } from '../helpers/server-binary.js';
 
 const able =
   needs('root', '/dev/fuse', 'command fuse-overlayfs', 'command setfacl', 'command setfattr') &&

@@ -1,6 +1,6 @@
 /** What `npm pack` makes, installed where there is no compiler and no install script runs, mounts an image. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,7 @@ it.runIf(needs('root', '/dev/fuse'))(
       ) as { filename: string; files: { path: string }[] }[];
       const names = packed!.files.map((entry) => entry.path);
       expect(names).toContain(`prebuilds/linux-${process.arch}/lamina-fuse`);
+      expect(names).toContain('dist/sqlite/sql-wasm.wasm');
       expect(
         names.filter((name) => /^(test|bench|src|node_modules)\//.test(name) || name.includes('/build/')),
       ).toEqual([]);
@@ -47,6 +48,11 @@ it.runIf(needs('root', '/dev/fuse'))(
       try {
         expect(readFileSync(path.join(mnt, 'etc/name'), 'utf8')).toBe('packed');
         expect(run('fs', 'cat', archive, '/etc/name')).toBe('packed');
+        const rules = path.join(base, 'rules.yaml');
+        writeFileSync(rules, 'rules:\n  lowestEfficiency: 1\n');
+        expect(run('analyze', '--ci', '--ci-config', rules, archive)).toMatch(
+          /PASS {2}lowestEfficiency \(1\)/,
+        );
       } finally {
         run('umount', mnt);
       }

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ContainerTools, TemporaryUser } from '../helpers/container-tools.js';
 import { canMakeRealImage, REAL_IMAGE_COMMANDS, realImage } from '../helpers/real-images.js';
 import { needs, requirement } from '../helpers/require.js';
-import { isServerBuilt, SERVER } from '../native/server.js';
+import { isServerBuilt, SERVER } from '../helpers/server-binary.js';
 
 const able =
   needs(

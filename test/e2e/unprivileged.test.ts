@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { TemporaryUser } from '../helpers/container-tools.js';
 import { DropIn, PROGRAMS, shell, shellOk } from '../helpers/side-by-side.js';
 import { needs, requirement } from '../helpers/require.js';
-import { isServerBuilt } from '../native/server.js';
+import { isServerBuilt } from '../helpers/server-binary.js';
 
 const able =
   needs(

@@ -13,14 +13,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { isServerBuilt, SERVER } from './server-binary.js';
 
 const run = promisify(execFile);
-
-export const SERVER =
-  process.env['LAMINA_FUSE'] ??
-  fileURLToPath(new URL(`../../prebuilds/${process.platform}-${process.arch}/lamina-fuse`, import.meta.url));
 
 const ENABLE_URING = '/sys/module/fuse/parameters/enable_uring';
 
@@ -83,7 +79,7 @@ export function isWritableServerBuilt(): boolean {
 }
 
 function probe(): boolean {
-  if (!existsSync(SERVER)) return false;
+  if (!isServerBuilt()) return false;
   const base = mkdtempSync(join(tmpdir(), 'lamina-probe-'));
   const [lower, upper, work, dir] = ['lower', 'upper', 'work', 'mnt'].map((name) => join(base, name)) as [
     string,

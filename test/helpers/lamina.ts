@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SERVER } from './server-binary.js';
 import type { Stack } from './stack.js';
 import { dockerArchive } from './stack.js';
 
@@ -11,8 +12,8 @@ export type Driver = 'native' | 'fuse-native';
 
 const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(CHECKOUT, 'dist/cli/main.js');
-const SERVER =
-  process.env['LAMINA_FUSE'] ?? join(CHECKOUT, `prebuilds/${process.platform}-${process.arch}/lamina-fuse`);
+/** What Node runs. */
+export { MAIN as LAMINA_MAIN };
 
 /** Whether the command is built and has what `driver` needs. */
 export function isLaminaBuilt(driver: Driver): boolean {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SERVER } from '../native/server.js';
+import { SERVER } from './server-binary.js';
 
 export const PROGRAMS = { lamina: SERVER, 'fuse-overlayfs': '/usr/bin/fuse-overlayfs' } as const;
 

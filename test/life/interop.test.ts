@@ -10,11 +10,11 @@ import {
   layerOptions,
   mountDropIn,
   mountKernel,
-  SERVER,
   unmountBelow,
   unmountDropIn,
 } from '../helpers/drop-in.js';
 import { Scratch, unmount } from '../helpers/overlay.js';
+import { SERVER } from '../helpers/server-binary.js';
 import { needs, requirement } from '../helpers/require.js';
 import { runScript } from '../helpers/script.js';
 import { isServed, killAll, until } from './processes.js';

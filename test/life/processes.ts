@@ -46,6 +46,12 @@ export function serverOf(dir: string): number | undefined {
   return all.find(({ parent }) => all.some(({ pid }) => pid === parent))?.pid;
 }
 
+/** Who starts another when the server dies. */
+export function supervisorOf(dir: string): number | undefined {
+  const all = processesOf(dir);
+  return all.find(({ pid }) => all.some(({ parent }) => parent === pid))?.pid;
+}
+
 /** Kills the server and its parent at once: the parent first, so that it starts no other. */
 export function killAll(dir: string): void {
   const all = processesOf(dir);

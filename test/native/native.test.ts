@@ -14,7 +14,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { hasCommand, needs, requirement } from '../helpers/require.js';
 import { dir, file } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
-import { NATIVE, OPCODE, SERVER, ServerBench } from './server.js';
+import { SERVER } from '../helpers/server-binary.js';
+import { NATIVE, OPCODE, ServerBench } from './server.js';
 
 const ENABLE_URING = '/sys/module/fuse/parameters/enable_uring';
 const BIG = 4 << 20;

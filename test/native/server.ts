@@ -1,16 +1,7 @@
 /** `lamina-fuse serve` as src/mount starts it, but without the rest of Lamina around: for tests of the server alone. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -18,17 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { encodeToc } from '../../src/merge/encode.js';
 import { mergeLayers } from '../../src/merge/merge.js';
 import { indexSources } from '../helpers/merged-dump.js';
+import { SERVER } from '../helpers/server-binary.js';
 import { layerTar } from '../helpers/stack.js';
 import type { Stack } from '../helpers/stack.js';
 
 export const NATIVE = fileURLToPath(new URL('../../native', import.meta.url));
-export const SERVER =
-  process.env['LAMINA_FUSE'] ??
-  fileURLToPath(new URL(`../../prebuilds/${process.platform}-${process.arch}/lamina-fuse`, import.meta.url));
-
-export function isServerBuilt(): boolean {
-  return existsSync(SERVER);
-}
 
 /** The counters of native/sys/stats.h. */
 export interface Counters {
@@ -43,7 +28,23 @@ export interface Counters {
 }
 
 /** Opcodes of the FUSE protocol (include/uapi/linux/fuse.h). */
-export const OPCODE = { lookup: 1, getattr: 3, open: 14, read: 15, opendir: 27, readdirplus: 44 };
+export const OPCODE = { lookup: 1, getattr: 3, open: 14, read: 15, write: 16, opendir: 27, readdirplus: 44 };
+
+/** Raises where the file holds no counters. */
+export function readCounters(file: string): Counters {
+  const bytes = readFileSync(file);
+  const at = (offset: number): number => Number(bytes.readBigUInt64LE(offset));
+  if (bytes.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('no counters');
+  return {
+    serverPid: at(16),
+    restarts: at(24),
+    uring: at(32) === 1,
+    bytesRead: at(40),
+    ioErrors: at(48),
+    takenOver: at(56),
+    requests: Array.from({ length: 64 }, (_, opcode) => at(64 + opcode * 8)),
+  };
+}
 
 /** A directory with the tars and the TOC of a stack; serves it as often as is asked. */
 export class ServerBench {
@@ -102,18 +103,7 @@ export class ServerBench {
   }
 
   counters(): Counters {
-    const bytes = readFileSync(this.stats);
-    const at = (offset: number): number => Number(bytes.readBigUInt64LE(offset));
-    if (bytes.toString('latin1', 0, 8) !== 'LAMSTAT1') throw new Error('no counters');
-    return {
-      serverPid: at(16),
-      restarts: at(24),
-      uring: at(32) === 1,
-      bytesRead: at(40),
-      ioErrors: at(48),
-      takenOver: at(56),
-      requests: Array.from({ length: 64 }, (_, opcode) => at(64 + opcode * 8)),
-    };
+    return readCounters(this.stats);
   }
 
   isMounted(): boolean {

@@ -1,6 +1,7 @@
 /** `lamina commit`, `lamina container commit` */
 import type { Command } from 'commander';
 import { LaminaError } from '../../errors.js';
+import { sourceDateEpoch } from '../epoch.js';
 import { openStore } from './containers.js';
 
 interface Flags {
@@ -14,18 +15,31 @@ export function register(parent: Command): void {
   const command = parent
     .command('commit')
     .description("Create a new image from a container's changes")
-    .usage('[OPTIONS] CONTAINER oci:DIR[:REF]|oci-archive:FILE[:REF]|docker-archive:FILE[:REF]')
+    .usage(
+      '[OPTIONS] CONTAINER [REPOSITORY[:TAG]|oci:DIR[:REF]|oci-archive:FILE[:REF]|docker-archive:FILE[:REF]]',
+    )
     .argument('<container>')
-    .argument('<target>')
+    .argument('[target]')
     .option('-a, --author <string>', 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")')
     .option('-c, --change <list>', 'Apply Dockerfile instruction to the created image', gather, [])
     .option('-m, --message <string>', 'Commit message')
     .option('-p, --pause', 'Fail if the container changes during commit', true)
     .option('--no-pause', 'Take files as they come when the container changes during commit')
-    .action(async (name: string, target: string, flags: Flags) => {
+    .action(async (name: string, target: string | undefined, flags: Flags) => {
       checkPause(command);
-      const { commit, parseTarget } = await import('../../container/commit.js');
-      const parsed = parseTarget(target);
+      const [{ commit, parseTarget }, { parseTagName }, { openImages }] = await Promise.all([
+        import('../../container/commit.js'),
+        import('../../image/tag.js'),
+        import('../image/images-store.js'),
+      ]);
+      const parsed =
+        target !== undefined && /^(oci|oci-archive|docker-archive):/.test(target)
+          ? parseTarget(target)
+          : {
+              form: 'store' as const,
+              images: await openImages(),
+              name: target === undefined ? undefined : parseTagName(target),
+            };
       const epochSec = sourceDateEpoch();
       const store = await openStore();
       const { imageId } = await commit(store, await store.get(name), parsed, {
@@ -50,13 +64,4 @@ function checkPause(command: Command): void {
     throw new LaminaError('EUSAGE', 'conflicting options: --no-pause and --pause cannot be used together', {
       hint: '',
     });
-}
-
-/** reproducible-builds.org/specs/source-date-epoch. Raises EUSAGE. */
-function sourceDateEpoch(): number | undefined {
-  const text = process.env.SOURCE_DATE_EPOCH;
-  if (!text) return undefined;
-  if (!/^\d{1,12}$/.test(text))
-    throw new LaminaError('EUSAGE', `SOURCE_DATE_EPOCH is no number of seconds: "${text}"`);
-  return Number(text);
 }

@@ -36,7 +36,3 @@ export async function mountpointsOf({ id }: ContainerPlace): Promise<string[]> {
     .filter(({ record, state }) => record.container === id && state !== 'failed')
     .map(({ record }) => record.mountpoint);
 }
-
-export function shortId(id: string): string {
-  return id.replace(/^sha256:/, '').slice(0, 12);
-}

@@ -3,7 +3,6 @@ import type { Command } from 'commander';
 import type { Copied } from '../../container/cp.js';
 import { displayBytes } from '../../bytes.js';
 import { LaminaError } from '../../errors.js';
-import { formatBytes } from '../format.js';
 import { openStore } from './containers.js';
 
 interface Flags {
@@ -51,7 +50,7 @@ async function run(source: string, destination: string, flags: Flags): Promise<v
       flags,
       (chunk) => out.write(chunk),
     );
-    if (destination !== '-') report(copied, destination, flags);
+    if (destination !== '-') await report(copied, destination, flags);
   } else if (to.container !== undefined) {
     const copied = await copyToContainer(
       store,
@@ -60,17 +59,22 @@ async function run(source: string, destination: string, flags: Flags): Promise<v
       argumentBytes(destination).slice(to.container.length + 1),
       flags,
     );
-    report(copied, destination, flags);
+    await report(copied, destination, flags);
   } else throw usage('must specify at least one container source');
 }
 
-function report({ sizeBytes, lostXattrs, skippedSockets }: Copied, destination: string, flags: Flags): void {
+async function report(
+  { sizeBytes, lostXattrs, skippedSockets }: Copied,
+  destination: string,
+  flags: Flags,
+): Promise<void> {
   for (const path of skippedSockets)
     process.stderr.write(`lamina: warning: not copied: ${displayBytes(path)} is a socket\n`);
   if (lostXattrs > 0)
     process.stderr.write(`lamina: warning: ${lostXattrs} extended attribute(s) could not be set\n`);
-  if (flags.quiet !== true && process.stdout.isTTY)
-    process.stderr.write(`Successfully copied ${formatBytes(sizeBytes, 3)} to ${destination}\n`);
+  if (flags.quiet === true || !process.stdout.isTTY) return;
+  const { formatSize } = await import('../output/sizes.js');
+  process.stderr.write(`Successfully copied ${formatSize(sizeBytes, 3)} to ${destination}\n`);
 }
 
 function usage(message: string): LaminaError {

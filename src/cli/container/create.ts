@@ -15,12 +15,12 @@ export function register(parent: Command): void {
     .option('--name <string>', 'Assign a name to the container')
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
     .action(async (image: string, flags: Flags) => {
-      const [{ openImage }, { createContainer }, { createProgress }] = await Promise.all([
+      const [{ openImage }, { createContainer }, { createBar }] = await Promise.all([
         import('../../image/open.js'),
         import('../../container/create.js'),
-        import('../progress.js'),
+        import('../output/progress.js'),
       ]);
-      const progress = createProgress('Decompressing');
+      const progress = createBar('Decompressing');
       const opened = await openImage(image, {
         ...(flags.platform === undefined ? {} : { platform: flags.platform }),
         onProgress: progress.update,

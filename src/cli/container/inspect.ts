@@ -2,8 +2,6 @@
 import type { Command } from 'commander';
 import type { ContainerRecord } from '../../store/container-record.js';
 import type { ContainerStore } from '../../container/store.js';
-import { LaminaError } from '../../errors.js';
-import { formatTemplate } from '../template.js';
 import { mountpointsOf, openStore } from './containers.js';
 
 export function register(parent: Command): void {
@@ -16,25 +14,13 @@ export function register(parent: Command): void {
       'Format output using a custom template:\n"json": Print in JSON format\n"TEMPLATE": Print fields, as in "{{.Name}} {{json .State}}"',
     )
     .action(async (names: string[], flags: { format?: string }) => {
-      const store = await openStore();
-      const found: Record<string, unknown>[] = [];
-      let failure: LaminaError | undefined;
-      for (const name of names) {
-        try {
-          found.push(await describe(store, await store.get(name)));
-        } catch (error) {
-          if (!(error instanceof LaminaError)) throw error;
-          failure ??= error;
-        }
-      }
-      if (flags.format === undefined) process.stdout.write(`${JSON.stringify(found, null, 4)}\n`);
-      else if (flags.format === 'json') process.stdout.write(`${JSON.stringify(found)}\n`);
-      else for (const item of found) process.stdout.write(`${formatTemplate(flags.format, item)}\n`);
-      if (failure !== undefined) throw failure;
+      const [store, { inspectAll }] = await Promise.all([openStore(), import('../inspect-all.js')]);
+      await inspectAll(names, flags.format, async (name) => containerObject(store, await store.get(name)));
     });
 }
 
-async function describe(store: ContainerStore, record: ContainerRecord): Promise<Record<string, unknown>> {
+/** docker's object, as far as a container here has what docker's has. */
+export async function containerObject(store: ContainerStore, record: ContainerRecord): Promise<object> {
   const isMounted = await store.isMounted(record);
   const [command = '', ...args] = record.command;
   return {

@@ -3,9 +3,11 @@ import type { Command } from 'commander';
 import type { ContainerRecord } from '../../store/container-record.js';
 import { LaminaError } from '../../errors.js';
 import type { MountRecord } from '../../mount/table.js';
-import { formatAge, formatTable } from '../format.js';
-import { formatTemplate, templateHeadings } from '../template.js';
-import { openStore, shortId } from './containers.js';
+import { gather } from '../output/gather.js';
+import type { Filters } from '../output/filters.js';
+import type { ListKind, Row } from '../output/list.js';
+import { shortId } from '../output/ids.js';
+import { openStore } from './containers.js';
 
 interface Flags {
   all?: boolean;
@@ -41,22 +43,45 @@ function define(parent: Command, name: string): void {
   if (name === 'ls') command.aliases(['list', 'ps']);
 }
 
-function gather(value: string, all: string[]): string[] {
-  return [...all, value];
-}
-
 interface Listed {
   record: ContainerRecord;
   mount: MountRecord | undefined;
   isMounted: boolean;
 }
 
+const FILTERS = ['id', 'name', 'status', 'label', 'ancestor', 'before', 'since'];
+
+const KIND: ListKind = {
+  table: '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}',
+  headings: {
+    ID: 'CONTAINER ID',
+    Image: 'IMAGE',
+    Command: 'COMMAND',
+    RunningFor: 'CREATED',
+    CreatedAt: 'CREATED AT',
+    State: 'STATE',
+    Status: 'STATUS',
+    Ports: 'PORTS',
+    Names: 'NAMES',
+    Labels: 'LABELS',
+    Mounts: 'MOUNTS',
+  },
+  type: '*formatter.ContainerContext',
+};
+
 async function list(flags: Flags): Promise<string> {
-  const store = await openStore();
-  const { MountTable } = await import('../../mount/table.js');
-  const mounts = await new MountTable().list();
-  const filters = parseFilters(flags.filter);
+  const [store, { MountTable }, { parseFilters }, { formatList }, { formatAge }, { ellipsis }] =
+    await Promise.all([
+      openStore(),
+      import('../../mount/table.js'),
+      import('../output/filters.js'),
+      import('../output/list.js'),
+      import('../output/times.js'),
+      import('../output/width.js'),
+    ]);
+  const filters = parseFilters(flags.filter, FILTERS);
   const last = flags.latest === true ? 1 : flags.last === undefined ? -1 : parseCount(flags.last);
+  const mounts = await new MountTable().list();
   const records = await store.list();
   for (const { error } of await store.damaged()) process.stderr.write(`lamina: warning: ${error.message}\n`);
   const listed: Listed[] = [];
@@ -72,67 +97,30 @@ async function list(flags: Flags): Promise<string> {
   const isAll = flags.all === true || last >= 0 || filters.has('status');
   const shown = listed
     .filter((item) => isAll || item.isMounted)
-    .filter((item) => [...filters].every(([key, values]) => FILTERS[key]!(item, values, records)));
+    .filter((item) => fits(item, filters, records));
   const chosen = last >= 0 ? shown.slice(0, last) : shown;
-  if (flags.quiet === true) return chosen.map(({ record }) => `${idOf(record, flags)}\n`).join('');
-  return render(
-    chosen.map((item) => fields(item, flags)),
-    flags.format ?? 'table',
-  );
-}
-
-const HEADINGS: Record<string, string> = {
-  ID: 'CONTAINER ID',
-  Image: 'IMAGE',
-  Command: 'COMMAND',
-  RunningFor: 'CREATED',
-  CreatedAt: 'CREATED AT',
-  Status: 'STATUS',
-  Ports: 'PORTS',
-  Names: 'NAMES',
-  Labels: 'LABELS',
-  Mounts: 'MOUNTS',
-};
-
-function render(rows: readonly Record<string, string>[], wanted: string): string {
-  if (wanted === 'json') return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  if (wanted === 'table') {
-    const columns = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Ports', 'Names'];
-    return formatTable([
-      columns.map((column) => HEADINGS[column]!),
-      ...rows.map((row) => columns.map((column) => row[column]!)),
-    ]);
-  }
-  const template = wanted.replace(/^table\s+/, '');
-  const lines = rows.map((row) => formatTemplate(template, row));
-  if (template === wanted) return lines.map((line) => `${line}\n`).join('');
-  return formatTable([templateHeadings(template, HEADINGS), ...lines].map((line) => line.split('\t')));
-}
-
-function fields({ record, mount, isMounted }: Listed, flags: Flags): Record<string, string> {
-  const created = Date.parse(record.createdAt);
-  const command = record.command.join(' ');
-  const shown = !flags.trunc || command.length <= 20 ? command : `${command.slice(0, 19)}\u2026`;
-  const since = mount === undefined ? '' : ` ${formatAge(Date.parse(mount.createdAt)).replace(/ ago$/, '')}`;
-  return {
-    Command: `"${shown}"`,
-    CreatedAt: record.createdAt,
-    ID: idOf(record, flags),
-    Image: record.image.name,
-    Labels: Object.entries(record.labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(','),
-    Mounts: mount?.mountpoint ?? '',
-    Names: record.name,
-    Ports: '',
-    RunningFor: formatAge(created),
-    State: isMounted ? 'mounted' : 'created',
-    Status: isMounted ? `Mounted${since}` : 'Created',
+  const row = ({ record, mount, isMounted }: Listed): Row => {
+    const command = record.command.join(' ');
+    const since =
+      mount === undefined ? '' : ` ${formatAge(Date.parse(mount.createdAt)).replace(/ ago$/, '')}`;
+    return {
+      Command: `"${flags.trunc ? ellipsis(command, 20) : command}"`,
+      CreatedAt: record.createdAt,
+      ID: flags.trunc ? shortId(record.id) : record.id,
+      Image: record.image.name,
+      Label: (key: string) => record.labels[key] ?? '',
+      Labels: Object.entries(record.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(','),
+      Mounts: mount?.mountpoint ?? '',
+      Names: record.name,
+      Ports: '',
+      RunningFor: formatAge(Date.parse(record.createdAt)),
+      State: isMounted ? 'mounted' : 'created',
+      Status: isMounted ? `Mounted${since}` : 'Created',
+    };
   };
-}
-
-function idOf({ id }: ContainerRecord, { trunc }: Flags): string {
-  return trunc ? shortId(id) : id;
+  return formatList(chosen.map(row), KIND, flags.quiet === true ? '{{.ID}}' : flags.format);
 }
 
 function parseCount(text: string): number {
@@ -140,46 +128,22 @@ function parseCount(text: string): number {
   throw new LaminaError('EUSAGE', `invalid argument "${text}" for "-n, --last" flag: it is no number`);
 }
 
-type Filter = (item: Listed, values: readonly string[], all: readonly ContainerRecord[]) => boolean;
-
-/** Several values of one key: any of them; several keys: all of them. */
-const FILTERS: Record<string, Filter> = {
-  id: ({ record }, values) => values.some((value) => record.id.startsWith(value)),
-  name: ({ record }, values) => values.some((value) => matches(value, record.name)),
-  status: ({ isMounted }, values) => values.includes(isMounted ? 'mounted' : 'created'),
-  label: ({ record }, values) =>
-    values.every((value) => {
-      const [key = '', wanted] = value.split(/=(.*)/s);
-      return Object.hasOwn(record.labels, key) && (wanted === undefined || record.labels[key] === wanted);
-    }),
-  ancestor: ({ record: { image } }, values) =>
-    values.some(
+function fits({ record, isMounted }: Listed, filters: Filters, all: readonly ContainerRecord[]): boolean {
+  const { image } = record;
+  return (
+    filters.some('id', (value) => record.id.startsWith(value)) &&
+    filters.some('name', (value) => matches(value, record.name)) &&
+    filters.some('status', (value) => value === (isMounted ? 'mounted' : 'created')) &&
+    filters.labelsFit(record.labels) &&
+    filters.some(
+      'ancestor',
       (value) =>
-        image.name === value ||
-        image.path === value ||
-        image.imageId === value ||
+        [image.name, image.path, image.imageId].includes(value) ||
         image.imageId.startsWith(`sha256:${value}`),
-    ),
-  before: ({ record }, values, all) => values.every((value) => compareTo(record, value, all) < 0),
-  since: ({ record }, values, all) => values.every((value) => compareTo(record, value, all) > 0),
-};
-
-function parseFilters(texts: readonly string[]): Map<string, string[]> {
-  const filters = new Map<string, string[]>();
-  for (const text of texts) {
-    const [key = '', value] = text.split(/=(.*)/s);
-    if (value === undefined)
-      throw new LaminaError(
-        'EUSAGE',
-        `invalid argument "${text}" for "-f, --filter" flag: invalid filter '${text}'`,
-      );
-    if (!Object.hasOwn(FILTERS, key))
-      throw new LaminaError('EUSAGE', `invalid filter '${key}'`, {
-        hint: `The filters are: ${Object.keys(FILTERS).join(' ')}.`,
-      });
-    filters.set(key, [...(filters.get(key) ?? []), value]);
-  }
-  return filters;
+    ) &&
+    filters.every('before', (value) => compareTo(record, value, all) < 0) &&
+    filters.every('since', (value) => compareTo(record, value, all) > 0)
+  );
 }
 
 /** docker takes a name as a regular expression. */

@@ -23,7 +23,7 @@ const TYPE_LETTERS: Record<NodeType, string> = {
 const MAX_ACCOUNTS_BYTES = 4 * 1024 * 1024;
 
 /** `-rwsr-xr-x`, with `+` where there is an access control list and `.` where there is only a security context. */
-export function modeText(inode: TocInode, alternate = true): string {
+export function modeText(inode: Pick<TocInode, 'type' | 'mode' | 'xattrs'>, alternate = true): string {
   const bits = [0o400, 0o200, 0o100, 0o40, 0o20, 0o10, 4, 2, 1].map((bit, index) =>
     (inode.mode & bit) === 0 ? '-' : 'rwx'[index % 3]!,
   );

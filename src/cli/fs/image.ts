@@ -37,13 +37,13 @@ export async function readImage(
   flags: ImageFlags,
   use: (reading: Reading) => void | Promise<void>,
 ): Promise<void> {
-  const [{ openImage }, { ImageView }, { Output }, { createProgress }] = await Promise.all([
+  const [{ openImage }, { ImageView }, { Output }, { createBar }] = await Promise.all([
     import('../../image/open.js'),
     import('../../merge/view.js'),
     import('./output.js'),
-    import('../progress.js'),
+    import('../output/progress.js'),
   ]);
-  const progress = createProgress('Decompressing');
+  const progress = createBar('Decompressing');
   const opened = await openImage(name, {
     ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     onProgress: progress.update,

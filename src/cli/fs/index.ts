@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { register as registerCat } from './cat.js';
 import { register as registerCp } from './cp.js';
+import { register as registerDiff } from './diff.js';
 import { register as registerDu } from './du.js';
 import { register as registerDump } from './dump.js';
 import { register as registerExport } from './export.js';
@@ -16,6 +17,7 @@ export function register(program: Command): void {
   for (const registerCommand of [
     registerCat,
     registerCp,
+    registerDiff,
     registerDu,
     registerDump,
     registerExport,

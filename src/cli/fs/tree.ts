@@ -12,7 +12,7 @@ interface TreeFlags extends JsonFlags {
   level?: string;
 }
 
-const LINES = {
+export const TREE_LINES = {
   middle: utf8ToBytes('\u251c\u2500\u2500 '),
   last: utf8ToBytes('\u2514\u2500\u2500 '),
   through: utf8ToBytes('\u2502\u00a0\u00a0 '),
@@ -69,10 +69,12 @@ export function register(parent: Command): void {
             const isLast = index === shown.length - 1;
             const { type, target } = view.toc.inode(child);
             const arrow = type === 'symlink' ? ` -> ${out.name(target)}` : '';
-            await out.print(`${prefix}${isLast ? LINES.last : LINES.middle}${out.name(name)}${arrow}\n`);
+            await out.print(
+              `${prefix}${isLast ? TREE_LINES.last : TREE_LINES.middle}${out.name(name)}${arrow}\n`,
+            );
             counts[isDir ? 'directories' : 'files']++;
             if (isDir && depth < level) {
-              await draw(child, prefix + (isLast ? LINES.none : LINES.through), depth + 1);
+              await draw(child, prefix + (isLast ? TREE_LINES.none : TREE_LINES.through), depth + 1);
             }
           }
         };

@@ -99,7 +99,7 @@ async function tableOf(
 ): Promise<ByteString> {
   const [{ modeText }, { formatTable }, { utf8ToBytes, displayBytes }] = await Promise.all([
     import('./attributes.js'),
-    import('../format.js'),
+    import('../output/table.js'),
     import('../../bytes.js'),
   ]);
   const where = (hiding: Hiding): ByteString => (hiding.path === path ? '' : ` of ${out.name(hiding.path)}`);

@@ -1,13 +1,26 @@
 /** `lamina image COMMAND`, and the same commands at the top where docker has them there. One command a file. */
 import type { Command } from 'commander';
+import { register as registerHistory } from './history.js';
+import { register as registerImport } from './import.js';
+import { register as registerInspect } from './inspect.js';
 import { register as registerLoad } from './load.js';
+import { register as registerLs } from './ls.js';
+import { register as registerRm } from './rm.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
 
-const BOTH = [registerLoad, registerSave, registerTag];
+const BOTH = [
+  registerHistory,
+  registerImport,
+  registerLoad,
+  registerLs,
+  registerRm,
+  registerSave,
+  registerTag,
+];
 
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
   const image = program.command('image').description('Manage images');
-  for (const registerCommand of BOTH) registerCommand(image);
+  for (const registerCommand of [...BOTH, registerInspect]) registerCommand(image);
 }

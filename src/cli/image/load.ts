@@ -1,6 +1,7 @@
 /** `lamina load`, `lamina image load` */
 import type { Command } from 'commander';
 import { LaminaError } from '../../errors.js';
+import { shortId } from '../output/ids.js';
 import { openImages } from './images-store.js';
 
 interface Flags {
@@ -28,13 +29,14 @@ async function run(flags: Flags): Promise<void> {
     openImages(),
     import('../../image/load.js'),
     import('../../image/input.js'),
-    import('../progress.js'),
+    import('../output/progress.js'),
   ]);
-  const progress = flags.quiet === true ? undefined : createProgress('Loading layer');
+  const progress = flags.quiet === true ? undefined : createProgress({ isPlain: false });
   const loaded = await withInput(store.root, flags.input, (file) =>
     loadArchive(store, file, {
       ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-      onProgress: (_, done, total) => progress?.update(done, total),
+      onProgress: (id, current, total) =>
+        progress?.update(shortId(id), { action: 'Loading layer', current, total }),
     }),
   ).finally(() => progress?.finish());
   for (const { imageId, names, moved } of loaded) {

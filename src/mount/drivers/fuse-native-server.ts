@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { tocKey, TocReader } from '../../merge/toc-reader.js';
+import { TocReader } from '../../merge/toc-reader.js';
 import { ImageView } from '../../merge/view.js';
 import { libfuseOptions, loadFuseNative, mountFuseNative } from './fuse-native-binding.js';
 import { PortableFilesystem } from './fuse-native-filesystem.js';
@@ -44,8 +44,7 @@ async function serve(order: ServerOrder, unmounter: Writable): Promise<void> {
     throw new StepError('toc', error);
   });
   const view = new ImageView(toc, order.sources);
-  const writable =
-    order.writable === undefined ? undefined : await openUpper(order.writable, view, tocKey(bytes));
+  const writable = order.writable === undefined ? undefined : await openUpper(order.writable, view, toc.key);
   const filesystem = writable ?? new PortableFilesystem(view);
   // libfuse says only "failed" when it cannot open the device.
   step('fuse-device', () => closeSync(openSync('/dev/fuse', 'r+')));

@@ -12,6 +12,7 @@ import { LaminaError } from '../../errors.js';
 import type { ErrorCode } from '../../errors.js';
 import { kernelOptions } from '../options.js';
 import type { ServerAnswer, ServerOrder } from './fuse-native-server.js';
+import { inUse } from './native.js';
 import type { RunningServer, ServerJob } from './native.js';
 
 const READY_TIMEOUT_MS = 30_000;
@@ -131,10 +132,7 @@ function startError(answer: ServerAnswer | undefined, job: ServerJob): LaminaErr
   const printed = log === '' ? '' : ` (${log})`;
   const failed = answer === undefined || answer.ready ? undefined : answer;
   // The server holds a lock on the work directory for as long as it runs.
-  if (failed?.step === 'lock')
-    return new LaminaError('EINUSE', `cannot mount ${job.mountpoint}: the container is mounted already`, {
-      path: job.mountpoint,
-    });
+  if (failed?.step === 'lock') return inUse(job);
   const meaning = STEPS[failed?.step ?? ''] ?? { code: 'EMOUNT', what: 'the portable driver failed' };
   return new LaminaError(
     meaning.code,

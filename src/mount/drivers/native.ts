@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
-import { LaminaError } from '../../errors.js';
+import { fromSystemError, LaminaError } from '../../errors.js';
 import type { ErrorCode } from '../../errors.js';
 import type { ByteSource } from '../../tar/source.js';
 import type { MountOptions } from '../options.js';
@@ -15,6 +15,8 @@ import { kernelOptions } from '../options.js';
 
 /** A container's own layer, in overlayfs's format. */
 export interface WritableLayer {
+  /** What it is called in a message. */
+  what: 'the container' | 'the upper directory';
   upperDirectory: string;
   workDirectory: string;
   /** Its attributes are `user.overlay.*`. */
@@ -32,7 +34,9 @@ export interface ServerJob {
   /** What the server prints goes here; its counters lie there. */
   logFile: string;
   statsFile: string;
-  /** Above the image; also where the mount is read-only. */
+  /** Read-only directories above the image, bottom to top. */
+  lowerDirectories: readonly string[];
+  /** Above all these; also where the mount is read-only. */
   writable?: WritableLayer;
   /** Removed by the server when the mount ends. */
   removeAtEnd: readonly string[];
@@ -59,7 +63,7 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
     hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
   },
   mount: { code: 'EMOUNT', what: 'mount(2) failed' },
-  upper: { code: 'EMOUNT', what: 'the server cannot use the layer of the container' },
+  upper: { code: 'EMOUNT', what: 'the server cannot use the directories' },
   init: {
     code: 'ENOFUSE',
     what: 'the kernel and the server do not agree',
@@ -80,9 +84,9 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
   const statsFd = openSync(job.statsFile, 'w+', 0o600);
   const layerFds: number[] = [];
   try {
-    const { writable } = job;
-    for (const directory of writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory])
-      layerFds.push(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY));
+    const { writable, lowerDirectories } = job;
+    const own = writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory];
+    for (const directory of [...own, ...lowerDirectories]) layerFds.push(openDirectory(directory));
     // One inherited descriptor for each open file, however many layers lie in it.
     const files = [...new Set(job.sources.map(({ fd }) => fd))];
     const firstFile = FIRST_FD + 3 + layerFds.length;
@@ -102,6 +106,9 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
       args.push('--upper-fd', String(FIRST_FD + 3), '--work-fd', String(FIRST_FD + 4));
       if (writable.userXattrs) args.push('--userxattr');
     }
+    lowerDirectories.forEach((_, index) =>
+      args.push('--lower-fd', String(FIRST_FD + 3 + own.length + index)),
+    );
     for (const file of job.removeAtEnd) args.push('--remove', file);
     args.push('--fsname', job.fsname, '--options', kernelOptions(job.options));
     if (!job.options.uring) args.push('--no-uring');
@@ -121,6 +128,15 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     throw startError(line, job);
   } finally {
     for (const fd of [tocFd, logFd, statsFd, ...layerFds]) closeSync(fd);
+  }
+}
+
+/** Raises ENOENT, ENOTDIR, EACCES. */
+function openDirectory(directory: string): number {
+  try {
+    return openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    throw fromSystemError(error, 'cannot use the layer', directory);
   }
 }
 
@@ -148,6 +164,13 @@ async function firstLine(child: ChildProcess): Promise<string | undefined> {
   }
 }
 
+/** Of what can be written there is one mount at a time. */
+export function inUse({ mountpoint, writable }: ServerJob): LaminaError {
+  return new LaminaError('EINUSE', `cannot mount ${mountpoint}: ${writable!.what} is mounted already`, {
+    path: mountpoint,
+  });
+}
+
 /** `failed step=STEP errno=N message` -> the error that a person reads. */
 function startError(line: string | undefined, job: ServerJob): LaminaError {
   const match = /^failed step=(\S+) errno=(\d+) ?(.*)$/.exec(line ?? '');
@@ -163,10 +186,7 @@ function startError(line: string | undefined, job: ServerJob): LaminaError {
   }
   const [, step, errno, message] = match as unknown as [string, string, string, string];
   // The server holds a lock on the work directory for as long as it runs.
-  if (step === 'upper' && errno === '16')
-    return new LaminaError('EINUSE', `cannot mount ${job.mountpoint}: the container is mounted already`, {
-      path: job.mountpoint,
-    });
+  if (step === 'upper' && errno === '16') return inUse(job);
   const meaning = STEPS[step] ?? { code: 'EMOUNT' as const, what: `the server failed at "${step}"` };
   const code = errno === '1' && step === 'mount' ? 'EPERM' : meaning.code;
   return new LaminaError(

@@ -95,10 +95,6 @@ export const xattrCases: Case[] = [
   },
   {
     name: 'trusted attributes are for root alone',
-    except: {
-      'lamina native':
-        'the server lists all names to everyone, as it keeps no account of who asks; values are for root alone',
-    },
     async run({ dir }) {
       expect(
         await syscalls(

@@ -20,6 +20,7 @@ import type { ByteString } from '../../../bytes.js';
 import { bytesToBuffer } from '../../../bytes.js';
 import type { TreeInode } from '../../../layer/tree.js';
 import { HOLE, ROOT_INO } from '../../../layer/tree.js';
+import { inoOfOrigin, originOf } from '../../../merge/origin.js';
 import type { ImageView } from '../../../merge/view.js';
 import { statMode } from '../../../merge/view-stat.js';
 import type { Place } from './descriptors.js';
@@ -79,10 +80,7 @@ export class CopyUp {
 
   /** The inode of the TOC that an origin means; undefined for that of another TOC. */
   lowerOf(origin: ByteString | undefined): number | undefined {
-    const [, key, text] = /^toc:([0-9a-f]+):([0-9a-f]+)$/.exec(origin ?? '') ?? [];
-    if (key === undefined || BigInt(`0x${key}`) !== this.tocKey) return undefined;
-    const ino = parseInt(text!, 16);
-    return ino >= 1 && ino <= this.view.toc.inodeCount ? ino : undefined;
+    return inoOfOrigin(origin, this.tocKey, this.view.toc);
   }
 
   /** The upper object of what was found, with its attributes; the data of a file may still be the lower one's. */
@@ -182,6 +180,7 @@ export class CopyUp {
     this.#make(temporary, inode, dataBytes, isShared);
     // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
     const kept = { dir: this.#upper.links, name: this.#originOf(lower) };
+    const placed: Place[] = [];
     try {
       if (isShared) linkSync(at(temporary), at(kept));
       places.forEach((path, index) => {
@@ -190,7 +189,12 @@ export class CopyUp {
         this.#keepingTimes(dir, () =>
           isShared ? linkSync(at(temporary), at(place)) : renameSync(at(temporary), at(place)),
         );
+        if (isShared) placed.push(place);
       });
+    } catch (error) {
+      // Where some names lead to it and others to the lower file, it would be two files.
+      for (const place of placed) this.#keepingTimes(place.dir, () => unlinkIfThere(place));
+      throw error;
     } finally {
       if (isShared) unlinkIfThere(kept);
       unlinkIfThere(temporary);
@@ -302,7 +306,7 @@ export class CopyUp {
   }
 
   #originOf(ino: number): string {
-    return `toc:${this.tocKey.toString(16)}:${ino.toString(16)}`;
+    return originOf(this.tocKey, ino);
   }
 }
 

@@ -3,7 +3,7 @@
  * what the whiteout hides would be seen again if this process were killed then. The names are written down before, beside the
  * work directory's contents; whoever mounts next hides those that are missing. That ends what was begun, or takes it back.
  */
-import { closeSync, existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import type { ByteString } from '../../../bytes.js';
 import { openDirectory } from './descriptors.js';
 import { isErrno } from './errno.js';
@@ -16,14 +16,14 @@ export class Undo {
   /** @param workFd the directory that holds the work directory */
   constructor(
     readonly upper: Upper,
-    workFd: number,
+    private readonly workFd: number,
   ) {
     this.#file = undoFile(`/proc/self/fd/${workFd}`);
   }
 
   /** While `act` runs each of the names may be missing. */
   guard(paths: readonly ByteString[], act: () => void): void {
-    writeFileSync(this.#file, `${JSON.stringify(paths)}\n`, { encoding: 'latin1', mode: 0o600 });
+    this.#write(paths);
     try {
       act();
     } catch (error) {
@@ -31,6 +31,18 @@ export class Undo {
       throw error;
     }
     unlinkSync(this.#file);
+  }
+
+  /** It is on the disk before the first name moves: a power cut in between must not leave the move without it. */
+  #write(paths: readonly ByteString[]): void {
+    const fd = openSync(this.#file, 'w', 0o600);
+    try {
+      writeSync(fd, `${JSON.stringify(paths)}\n`, null, 'latin1');
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    fsyncSync(this.workFd);
   }
 
   /** Before anything is looked up. */

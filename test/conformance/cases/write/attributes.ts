@@ -180,6 +180,77 @@ const privileges: Case[] = [
       `,
     ),
   ),
+  ...[
+    ['write', 'write $a x'],
+    ['append', 'put own x O_WRONLY|O_APPEND'],
+    ['ftruncate', 'ftruncate $a 2'],
+    ['fallocate', 'fallocate $a ALLOCATE 0 4096'],
+    ['copy_file_range', 'copy_file_range $b $a 3 0 0'],
+  ].flatMap(([what, call]) =>
+    ['4755', '2755', '6755'].map((mode) =>
+      scripted(
+        `${what} by its owner clears the bits ${mode} of a file that is in the upper already`,
+        `
+        put own before
+        chmod own ${mode}
+        b := open f O_RDONLY
+        @1000:1000 a := open own O_RDWR
+        @1000:1000 ${call}
+        lstat own mode = 0755
+        chmod own ${mode}
+        @1000:1000 ${call}
+        lstat own mode = 0755
+        fstat $a mode = 0755
+        `,
+      ),
+    ),
+  ),
+  scripted(
+    'a setuid program that another user has changed does not run as its owner',
+    `
+    copy /usr/bin/id program
+    chmod program 4757
+    exec_as 1000 program -u = 0
+    @2000:2000 a := open program O_WRONLY
+    @2000:2000 pwrite $a x 100000
+    close $a
+    statx_mode program = 0757
+    exec_as 1000 program -u = 1000
+    copy /usr/bin/id other
+    chmod other 4757
+    @2000:2000 a := open other O_WRONLY
+    @2000:2000 pwrite $a x 100000
+    close $a
+    exec_as 1000 other -u = 1000
+    `,
+  ),
+  scripted(
+    'writing through a descriptor that was opened before the bits were set clears them',
+    `
+    put new x
+    chown new 1000 1000
+    chmod new 755
+    @1000:1000 a := open new O_RDWR
+    @1000:1000 write $a y
+    chmod new 6755
+    @1000:1000 write $a z
+    lstat new mode = 0755
+    `,
+  ),
+  scripted(
+    'writing to a file that is in the upper already clears its capabilities',
+    `
+    put new x
+    chmod new 755
+    setxattr new security.capability $capability
+    a := open new O_RDWR
+    write $a y
+    getxattr new security.capability = ENODATA
+    setxattr new security.capability $capability
+    write $a z
+    getxattr new security.capability = ENODATA
+    `,
+  ),
   scripted(
     'writing clears file capabilities, whoever writes',
     `

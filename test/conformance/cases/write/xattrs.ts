@@ -85,6 +85,15 @@ const attributes: Case[] = [
     `,
   ),
   scripted(
+    'the names of trusted attributes are listed for root alone, of lower and upper files',
+    `
+    @2000:2000 listxattr xa = user.one user.two
+    setxattr xa user.one up
+    @2000:2000 listxattr xa = user.one user.two
+    listxattr xa = trusted.t user.one user.two
+    `,
+  ),
+  scripted(
     'user attributes go by the permissions of the file; trusted ones are for root',
     `
     @2000:2000 setxattr f user.k v = EACCES

@@ -1,6 +1,6 @@
 /** `commit --change` by the rules of moby's builder (builder/dockerfile/dispatchers.go) and its tests' cases. */
 import { describe, expect, test } from 'vitest';
-import { applyChanges } from '../../../src/container/change.js';
+import { applyChanges } from '../../../src/image/change.js';
 import { LaminaError } from '../../../src/errors.js';
 
 const BASE = {
