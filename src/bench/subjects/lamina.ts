@@ -50,7 +50,7 @@ export class Lamina implements Subject {
     mounted.release();
     const statsFile = new MountTable().file(mounted.record.id, 'stats');
     this.about = counters(statsFile).uring ? 'FUSE-over-io_uring' : '/dev/fuse';
-    return new MountSession(directory, this.signal, () => checkCounters(this.name, statsFile));
+    return new MountSession(this.name, directory, this.signal, () => checkCounters(this.name, statsFile));
   }
 }
 

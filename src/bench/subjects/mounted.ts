@@ -1,5 +1,6 @@
 /** A session over a mount: the load is `lamina-fuse load`, a process of its own. */
 import { rmdir } from 'node:fs/promises';
+import { LaminaError } from '../../errors.js';
 import { serverBinary } from '../../server-binary.js';
 import { runProgram } from '../programs.js';
 import type { Pass, Session, Timed } from '../subject.js';
@@ -11,6 +12,7 @@ export class MountSession implements Session {
    * @param check what is to be known of the mount before it goes; raises when it was not served as it should be
    */
   constructor(
+    private readonly subject: string,
     private readonly directory: string,
     private readonly signal: AbortSignal,
     private readonly check: () => void = () => {},
@@ -20,7 +22,13 @@ export class MountSession implements Session {
     const list = pass.list === undefined ? [] : [pass.list];
     const times = pass.times === undefined ? [] : [String(pass.times)];
     const args = ['load', pass.command, this.directory, ...list, ...times];
-    return JSON.parse(await runProgram(serverBinary(), args, { signal: this.signal })) as Timed;
+    try {
+      return JSON.parse(await runProgram(serverBinary(), args, { signal: this.signal })) as Timed;
+    } catch (error) {
+      this.signal.throwIfAborted();
+      // A name that is not there, or cannot be read, is a difference to the image's own listing.
+      throw new LaminaError('EBENCH', `${this.subject}: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   async close(): Promise<void> {

@@ -55,7 +55,7 @@ class Overlayfs implements Subject {
         signal,
       },
     );
-    return new MountSession(directory, signal);
+    return new MountSession(this.name, directory, signal);
   }
 }
 
@@ -81,7 +81,7 @@ class FuseOverlayfs implements Subject {
     const directory = work.directory('m');
     const args = ['-o', `ro,lowerdir=${lowers.join(':')}`, directory];
     await runDetaching('fuse-overlayfs', args, work.file('fuse-overlayfs.log'), { cwd: base, signal });
-    return new MountSession(directory, signal);
+    return new MountSession(this.name, directory, signal);
   }
 }
 
@@ -103,9 +103,9 @@ class Plain implements Subject {
   async open(target: Target): Promise<Session> {
     const { work, unpacked, signal } = this.context;
     const { directory: tree } = await unpacked.merged(target);
-    if (!isRoot()) return new DirectorySession(tree, signal);
+    if (!isRoot()) return new DirectorySession(this.name, tree, signal);
     const directory = work.directory('m');
     await runProgram('mount', ['--bind', '-o', 'ro', join(tree, '.'), directory], { signal });
-    return new MountSession(directory, signal);
+    return new MountSession(this.name, directory, signal);
   }
 }
