@@ -7,7 +7,7 @@ import { changedAttributes } from '../../image/compare/attributes.js';
 import { sameContent } from '../../image/compare/content.js';
 import type { OpenedImage } from '../../image/open.js';
 import type { TreeNode } from '../../layer/tree.js';
-import { formatBytes } from '../format.js';
+import { formatSize } from '../output/sizes.js';
 import { modeText } from '../fs/attributes.js';
 import { TREE_LINES } from '../fs/tree.js';
 import { JsonArray, jsonName } from '../fs/output.js';
@@ -27,7 +27,7 @@ export async function printLayerTree(
   out: Output,
 ): Promise<void> {
   const { diffId, sizeBytes, command } = analysis.layers[layer]!;
-  const about = `layer ${layer}  ${diffId}  ${formatBytes(sizeBytes, 3)}  ${command ?? ''}`.trimEnd();
+  const about = `layer ${layer}  ${diffId}  ${formatSize(sizeBytes, 3)}  ${command ?? ''}`.trimEnd();
   await out.print(`${utf8ToBytes(displayBytes(utf8ToBytes(about)))}\n`);
   const root = branches(analysis.changes[layer]!);
   const draw = async (branch: Branch, prefix: ByteString): Promise<void> => {
@@ -89,7 +89,7 @@ function branches(changes: readonly LayerChange[]): Branch {
 function columns(change: LayerChange | undefined): string {
   const node = change?.after ?? change?.before;
   if (change === undefined || node === undefined) return ''.padEnd(34);
-  const size = node.type === 'file' ? formatBytes(node.sizeBytes, 3) : '-';
+  const size = node.type === 'file' ? formatSize(node.sizeBytes, 3) : '-';
   const mode = modeText(node, false);
   return `${LETTERS[change.kind]} ${mode} ${`${node.uid}:${node.gid}`.padStart(11)} ${size.padStart(8)}`;
 }

@@ -3,7 +3,7 @@ import type { ByteString } from '../../bytes.js';
 import { displayBytes, utf8ToBytes } from '../../bytes.js';
 import type { Analysis, HiddenWhy, WastedPlace } from '../../image/analyze/analyze.js';
 import type { OpenedImage } from '../../image/open.js';
-import { formatBytes } from '../format.js';
+import { formatSize } from '../output/sizes.js';
 import type { Output } from '../fs/output.js';
 
 const COMMAND_COLUMNS = 60;
@@ -116,7 +116,7 @@ function table(
 }
 
 function bytes(sizeBytes: number): string {
-  return formatBytes(sizeBytes, 3);
+  return formatSize(sizeBytes, 3);
 }
 
 function percent(ratio: number): string {

@@ -6,7 +6,7 @@ import type { FileDifference } from '../../image/compare/diff.js';
 import type { PackageChange, PackageComparison } from '../../image/compare/packages/compare.js';
 import type { InstalledPackage } from '../../image/compare/packages/package.js';
 import type { TreeInode } from '../../layer/tree.js';
-import { formatBytes } from '../format.js';
+import { formatSize } from '../output/sizes.js';
 import type { DiffFlags } from './diff.js';
 import { jsonName, jsonText } from './output.js';
 import type { Output } from './output.js';
@@ -100,7 +100,7 @@ async function printStat(files: readonly FileDifference[], out: Output): Promise
   const count = (kind: FileDifference['kind']): number => files.filter((file) => file.kind === kind).length;
   const delta = files.reduce((sum, { before, after }) => sum + sizeOf(after) - sizeOf(before), 0);
   await out.print(
-    `${count('added')} added, ${count('removed')} removed, ${count('modified')} modified, ${delta < 0 ? '-' : '+'}${formatBytes(Math.abs(delta), 3)}\n`,
+    `${count('added')} added, ${count('removed')} removed, ${count('modified')} modified, ${delta < 0 ? '-' : '+'}${formatSize(Math.abs(delta), 3)}\n`,
   );
 }
 
