@@ -68,7 +68,6 @@ export class Cache {
   async inflatedLayer(layer: LayerBlob, maxBytes: number, progress?: InflateProgress): Promise<ByteSource> {
     const directory = path.join(this.root, 'layers', layer.diffId.replace(':', '-'));
     const target = path.join(directory, 'data');
-    await mkdir(directory, { recursive: true, mode: 0o700 });
     return this.#inflated(target, `layer ${layer.diffId}`, progress, (temporary, onProgress) =>
       inflate({ ...layer, maxBytes, target: temporary }, onProgress),
     );
@@ -132,11 +131,19 @@ export class Cache {
   ): Promise<ByteSource> {
     const existing = async () => openSource(target, name);
     return withLock(this.#locks, hashed([target]), existing, async () => {
-      await this.#place(target, async (temporary) => {
-        await make(temporary, progress);
-        await chmod(temporary, 0o400);
-      });
-      return openSource(target, name)!;
+      let source: ByteSource | undefined;
+      try {
+        await this.#place(target, async (temporary) => {
+          await make(temporary, progress);
+          await chmod(temporary, 0o400);
+          // Opened before it has its name: under that, somebody who clears the cache may remove it.
+          source = openSource(temporary, name);
+        });
+      } catch (error) {
+        if (source !== undefined) closeSync(source.fd);
+        throw error;
+      }
+      return source!;
     });
   }
 
@@ -145,7 +152,12 @@ export class Cache {
     const temporary = path.join(this.root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`);
     try {
       await write(temporary);
-      await rename(temporary, target);
+      await rename(temporary, target).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        // A layer has a directory of its own, which goes with its image.
+        await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+        await rename(temporary, target);
+      });
     } catch (error) {
       await rm(temporary, { force: true });
       throw fromSystemError(error, 'cannot write', target);

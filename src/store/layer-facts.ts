@@ -43,9 +43,17 @@ export function writeLayerFacts(root: string, diffId: string, facts: LayerFacts)
   const directory = layerDirectory(root, diffId);
   const temporary = path.join(root, 'tmp', temporaryName());
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
     writeFileSync(temporary, `${JSON.stringify(facts)}\n`, { flag: 'wx', mode: 0o600 });
-    renameSync(temporary, path.join(directory, 'facts.json'));
+    for (let tries = 0; ; tries++) {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      try {
+        renameSync(temporary, path.join(directory, 'facts.json'));
+        return;
+      } catch (error) {
+        // The directory goes with the last image that has the layer, which may be at this moment.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 5) throw error;
+      }
+    }
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
