@@ -11,6 +11,7 @@ import { register as registerImages } from './image/index.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
+import { register as registerSystem } from './system/index.js';
 import { register as registerUmount } from './umount.js';
 import { VERSION } from './version.js';
 
@@ -29,6 +30,7 @@ export function createProgram(): Command {
     registerImages,
     registerInspect,
     registerFs,
+    registerSystem,
   ])
     register(program);
   program.hook('preAction', () => {

@@ -22,9 +22,10 @@ export interface DerivedFile {
 export function derivedFiles(
   store: StoreFiles,
   entries: readonly IndexEntry[],
+  goneContainers: readonly string[] = [],
 ): { needed: DerivedFile[]; unneeded: DerivedFile[] } {
-  const needs = neededBy(store, entries);
-  const archives = containerNeeds(store.root).flatMap(({ archive }) => archive ?? []);
+  const needs = neededBy(store, entries, goneContainers);
+  const archives = containerNeeds(store.root, goneContainers).flatMap(({ archive }) => archive ?? []);
   const layers = new Set([...needs.diffIds].map((diffId) => diffId.replace(':', '-')));
   const kept = new Set(archives.flatMap((file) => archiveKey(file) ?? []));
   // What was derived from the layers of an archive in place carries a name that cannot be led back to it.

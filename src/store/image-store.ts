@@ -47,6 +47,11 @@ export class ImageStore {
     return new Snapshot(parseStoreIndex(bytes, file), this.blobs, this.root);
   }
 
+  /** A change that is never made: to work out what one would do. */
+  draft(): Draft {
+    return new Draft(this.snapshot(), this);
+  }
+
   /** Room for content on its way in; `dispose` it. Raises as the system does. */
   async stage(): Promise<Staging> {
     await this.#ensureLayout();
@@ -170,9 +175,9 @@ export class Draft {
     this.#after.push(done);
   }
 
-  /** What a collection would remove if this draft were written. */
-  async wouldCollect(): Promise<Collected> {
-    return collectGarbage(this.store, this.entries, { isDryRun: true });
+  /** What a collection would remove if this draft were written, and these containers were gone. */
+  async wouldCollect(goneContainers: readonly string[] = []): Promise<Collected> {
+    return collectGarbage(this.store, this.entries, { isDryRun: true, goneContainers });
   }
 
   /** @internal */

@@ -32,14 +32,21 @@ export interface ContainerNeeds {
   diffIds: string[];
 }
 
-/** Raises EBLOB, EDIGEST, EBADIMAGE when something that is mentioned cannot be read, EIO for the record of a container. */
-export function neededBy(store: StoreFiles, entries: readonly IndexEntry[]): Needed {
+/**
+ * Raises EBLOB, EDIGEST, EBADIMAGE when something that is mentioned cannot be read, EIO for the record of a container.
+ * @param goneContainers IDs of containers that do not count
+ */
+export function neededBy(
+  store: StoreFiles,
+  entries: readonly IndexEntry[],
+  goneContainers: readonly string[] = [],
+): Needed {
   const needed: Needed = { blobs: new Set(), diffIds: new Set(), chains: new Set() };
   for (const { descriptor } of entries) {
     // A nested index may have been put here with some of its images only; what it names itself must be there.
     need(store.blobs, descriptor.digest, descriptor.mediaType, needed);
   }
-  for (const { manifestDigest, diffIds } of containerNeeds(store.root)) {
+  for (const { manifestDigest, diffIds } of containerNeeds(store.root, goneContainers)) {
     needLayers(diffIds, needed);
     if (manifestDigest !== undefined && store.blobs.has(manifestDigest))
       need(store.blobs, manifestDigest, '', needed);
@@ -96,11 +103,14 @@ export function diffIdsOf(blobs: BlobStore, digest: string): string[] {
   }
 }
 
-/** Of every container, also of images that have been removed by force. Raises EIO for a record that is damaged. */
-export function containerNeeds(root: string): ContainerNeeds[] {
+/**
+ * Of every container but those of the IDs that are `gone`, also of images that have been removed by force. Raises EIO for a record
+ * that is damaged.
+ */
+export function containerNeeds(root: string, gone: readonly string[] = []): ContainerNeeds[] {
   const directory = path.join(root, 'containers');
   return namesIn(directory).flatMap((id) => {
-    if (!/^[0-9a-f]{64}$/.test(id)) return [];
+    if (!/^[0-9a-f]{64}$/.test(id) || gone.includes(id)) return [];
     const file = path.join(directory, id, 'container.json');
     try {
       const { image } = JSON.parse(readFileSync(file, 'utf8')) as { image?: Record<string, unknown> };

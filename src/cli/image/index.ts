@@ -5,6 +5,7 @@ import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerLoad } from './load.js';
 import { register as registerLs } from './ls.js';
+import { register as registerPrune } from './prune.js';
 import { register as registerRm } from './rm.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
@@ -22,5 +23,5 @@ const BOTH = [
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
   const image = program.command('image').description('Manage images');
-  for (const registerCommand of [...BOTH, registerInspect]) registerCommand(image);
+  for (const registerCommand of [...BOTH, registerInspect, registerPrune]) registerCommand(image);
 }

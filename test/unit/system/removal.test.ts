@@ -161,6 +161,7 @@ describe('removing an image', () => {
   test('refuses a mounted image unless it is forced', async () => {
     const image = await it.load(['a'], ['x:1']);
     use(image, 'mount');
+    expect(() => remove('x:1')).toThrow(expect.objectContaining({ code: 'ECONFLICT' }) as Error);
     expect(() => remove(short(image))).toThrow(`(must be forced) - image is mounted on /mnt`);
     expect(remove(short(image), { isForced: true })).toContain(`Deleted: ${image.imageId}`);
   });
