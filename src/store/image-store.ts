@@ -13,7 +13,7 @@ import { BlobStore } from './blobs.js';
 import { Cache, defaultRoot } from './cache.js';
 import { collectGarbage } from './collect.js';
 import type { Collected } from './collect.js';
-import { replaceFileSync } from './files.js';
+import { createFileSync, replaceFileSync } from './files.js';
 import { takeLock } from './flock.js';
 import { Snapshot } from './snapshot.js';
 import { Staging } from './staging.js';
@@ -111,6 +111,8 @@ export class ImageStore {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         const temporaries = path.join(this.root, 'tmp');
+        // A layout has an index from the start: one that is missing later was lost.
+        createFileSync(path.join(this.root, INDEX), formatStoreIndex([]), temporaries);
         replaceFileSync(path.join(this.root, MARKER), Buffer.from(LAYOUT), temporaries);
       }
     } catch (error) {
