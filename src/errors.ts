@@ -35,6 +35,7 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'Remove what uses the image first: lamina ps -a and lamina mounts show it.',
   },
+  ECANCELLED: { exitCode: 1, hint: 'Answer y, or give --force; --dry-run shows what would be removed.' },
   EPLATFORM: { exitCode: 1, hint: 'Choose one of the platforms it has with --platform.' },
   ENOTARCHIVE: { exitCode: 1, hint: 'Give a docker archive, or an OCI layout as a directory or a tar.' },
   EBADTOC: { exitCode: 1, hint: 'Remove the file; it is made again when needed.' },

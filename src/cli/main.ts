@@ -13,6 +13,7 @@ import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
 import { register as registerRegistry } from './registry/index.js';
+import { register as registerSystem } from './system/index.js';
 import { register as registerUmount } from './umount.js';
 import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
@@ -37,6 +38,7 @@ export function createProgram(wanted?: readonly string[]): Command {
     registerInspect,
     registerFs,
     registerVersion,
+    registerSystem,
   ])
     register(program);
   registerCompletion(program, () => createProgram());

@@ -11,9 +11,9 @@
  * ctime in nanoseconds), so that a changed archive is never served from what it was before.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync } from 'node:fs';
-import { access, chmod, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { access, chmod, lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { LayerBlob } from '../archive/image.js';
@@ -38,24 +38,34 @@ export function defaultRoot(): string {
 export class Cache {
   readonly #locks: string;
 
-  private constructor(readonly root: string) {
-    this.#locks = path.join(root, 'locks');
+  private constructor(
+    /** Of the store. */
+    readonly root: string,
+    /** Where derived data goes: the store, where this user may write to it. */
+    readonly directory: string,
+  ) {
+    this.#locks = path.join(directory, 'locks');
   }
 
-  /** Makes the directories that are missing (0700: images may hold what is not for everyone). */
+  /**
+   * Makes the directories that are missing (0700: images may hold what is not for everyone). Of a store that is there but cannot be
+   * written to, what is derived goes to a temporary cache of this user's.
+   */
   static async open(root = defaultRoot()): Promise<Cache> {
-    const cache = new Cache(root);
+    let cache = new Cache(root, root);
     try {
-      for (const name of ['layers', 'archives', 'chains', 'verified', 'locks', 'tmp']) {
-        await mkdir(path.join(root, name), { recursive: true, mode: 0o700 });
-      }
+      await makeDirectories(root);
     } catch (error) {
-      const { code, message } = fromSystemError(error, 'cannot use the cache', root);
-      throw new LaminaError(code, message, {
-        path: root,
-        cause: error,
-        hint: 'Choose another place with --root or LAMINA_ROOT.',
-      });
+      const other = await temporaryCache(root, error as NodeJS.ErrnoException);
+      if (other === undefined) {
+        const { code, message } = fromSystemError(error, 'cannot use the cache', root);
+        throw new LaminaError(code, message, {
+          path: root,
+          cause: error,
+          hint: 'Choose another place with --root or LAMINA_ROOT.',
+        });
+      }
+      cache = new Cache(root, other);
     }
     await cache.#sweep();
     return cache;
@@ -66,10 +76,8 @@ export class Cache {
    * Raises as `inflate` does; nothing is left behind then.
    */
   async inflatedLayer(layer: LayerBlob, maxBytes: number, progress?: InflateProgress): Promise<ByteSource> {
-    const directory = path.join(this.root, 'layers', layer.diffId.replace(':', '-'));
-    const target = path.join(directory, 'data');
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    return this.#inflated(target, `layer ${layer.diffId}`, progress, (temporary, onProgress) =>
+    const name = path.join('layers', layer.diffId.replace(':', '-'), 'data');
+    return this.#inflated(name, `layer ${layer.diffId}`, progress, (temporary, onProgress) =>
       inflate({ ...layer, maxBytes, target: temporary }, onProgress),
     );
   }
@@ -93,8 +101,8 @@ export class Cache {
     maxBytes: number,
     progress?: InflateProgress,
   ): Promise<ByteSource> {
-    const target = path.join(this.root, 'archives', hashed([identityOf(blob)]));
-    return this.#inflated(target, blob.name, progress, (temporary, onProgress) =>
+    const file = path.join('archives', hashed([identityOf(blob)]));
+    return this.#inflated(file, blob.name, progress, (temporary, onProgress) =>
       inflate(
         { blob, compression, digest: undefined, diffId: undefined, maxBytes, target: temporary },
         onProgress,
@@ -104,12 +112,14 @@ export class Cache {
 
   /** The file of the merged TOC under `key`, made by `make` when it is not there. Concurrent makers share the work. */
   async chainToc(key: string, make: () => Promise<Buffer>): Promise<string> {
-    const target = path.join(this.root, 'chains', key);
-    const existing = (): Promise<string | undefined> =>
-      access(target).then(
-        () => target,
+    const target = path.join(this.directory, 'chains', key);
+    const isThere = (file: string): Promise<string | undefined> =>
+      access(file, constants.R_OK).then(
+        () => file,
         () => undefined,
       );
+    const existing = async (): Promise<string | undefined> =>
+      (await isThere(target)) ?? (await isThere(path.join(this.root, 'chains', key)));
     return withLock(this.#locks, hashed([target]), existing, async () => {
       const bytes = await make();
       await this.#place(target, async (temporary) => {
@@ -120,44 +130,66 @@ export class Cache {
     });
   }
 
-  /** Forgets a derived file that turned out to be damaged. */
+  /** Forgets a derived file that turned out to be damaged; one in a store that is read-only is what it is. Raises as the system does. */
   async discard(file: string): Promise<void> {
-    await rm(file, { force: true });
+    try {
+      await rm(file, { force: true });
+    } catch (error) {
+      throw fromSystemError(error, 'cannot remove the damaged file', file);
+    }
   }
 
   async isVerified(key: string): Promise<boolean> {
-    return access(path.join(this.root, 'verified', key)).then(
+    return access(path.join(this.directory, 'verified', key)).then(
       () => true,
       () => false,
     );
   }
 
   async markVerified(key: string): Promise<void> {
-    await (await open(path.join(this.root, 'verified', key), 'a', 0o600)).close();
+    await (await open(path.join(this.directory, 'verified', key), 'a', 0o600)).close();
   }
 
   async #inflated(
-    target: string,
+    file: string,
     name: string,
     progress: InflateProgress = () => {},
     make: (temporary: string, progress: InflateProgress) => Promise<number>,
   ): Promise<ByteSource> {
-    const existing = async () => openSource(target, name);
+    const target = path.join(this.directory, file);
+    const existing = async (): Promise<ByteSource | undefined> => {
+      const own = openSource(target, name);
+      // What the store has, where this user may read it.
+      return own ?? (this.directory === this.root ? undefined : tryOpen(path.join(this.root, file), name));
+    };
     return withLock(this.#locks, hashed([target]), existing, async () => {
-      await this.#place(target, async (temporary) => {
-        await make(temporary, progress);
-        await chmod(temporary, 0o400);
-      });
-      return openSource(target, name)!;
+      let source: ByteSource | undefined;
+      try {
+        await this.#place(target, async (temporary) => {
+          await make(temporary, progress);
+          await chmod(temporary, 0o400);
+          // Opened before it has its name: under that, somebody who clears the cache may remove it.
+          source = openSource(temporary, name);
+        });
+      } catch (error) {
+        if (source !== undefined) closeSync(source.fd);
+        throw error;
+      }
+      return source!;
     });
   }
 
   /** Writes a file under a temporary name and gives it its own; removes it when `write` fails. */
   async #place(target: string, write: (temporary: string) => Promise<void>): Promise<void> {
-    const temporary = path.join(this.root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`);
+    const temporary = path.join(this.directory, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`);
     try {
       await write(temporary);
-      await rename(temporary, target);
+      await rename(temporary, target).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        // A layer has a directory of its own, which goes with its image.
+        await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+        await rename(temporary, target);
+      });
     } catch (error) {
       await rm(temporary, { force: true });
       throw fromSystemError(error, 'cannot write', target);
@@ -166,11 +198,47 @@ export class Cache {
 
   /** Removes what processes that are gone left unfinished. */
   async #sweep(): Promise<void> {
-    for (const name of await readdir(path.join(this.root, 'tmp')).catch(() => [])) {
+    for (const name of await readdir(path.join(this.directory, 'tmp')).catch(() => [])) {
       const pid = Number(name.split('-')[0]);
       if (pid > 0 && !isAlive(pid))
-        await rm(path.join(this.root, 'tmp', name), { recursive: true, force: true });
+        await rm(path.join(this.directory, 'tmp', name), { recursive: true, force: true });
     }
+  }
+}
+
+const DIRECTORIES = ['layers', 'archives', 'chains', 'verified', 'locks', 'tmp'];
+
+/** Raises as the system does, also when they are there and cannot be written to. */
+async function makeDirectories(root: string): Promise<void> {
+  for (const name of DIRECTORIES) await mkdir(path.join(root, name), { recursive: true, mode: 0o700 });
+  await access(path.join(root, 'tmp'), constants.W_OK | constants.X_OK);
+}
+
+/**
+ * For a store that is there and cannot be written to; undefined otherwise. One for each store: what was derived from blobs that somebody
+ * else put there must not be taken for the same layers of another store.
+ */
+async function temporaryCache(root: string, { code }: NodeJS.ErrnoException): Promise<string | undefined> {
+  if (!['EROFS', 'EACCES', 'EPERM'].includes(code ?? '')) return undefined;
+  const isStore = await access(path.join(root, 'oci-layout'), constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+  if (!isStore) return undefined;
+  const own = path.join(tmpdir(), `lamina-cache-${process.getuid?.() ?? 0}`);
+  try {
+    await mkdir(own, { recursive: true, mode: 0o700 });
+    const status = await lstat(own);
+    if (!status.isDirectory() || status.uid !== process.getuid?.() || (status.mode & 0o077) !== 0)
+      throw new LaminaError('EACCES', `${own} is not a directory that only this user can use`, {
+        path: own,
+        hint: 'Remove it, or choose another place with TMPDIR.',
+      });
+    const directory = path.join(own, hashed([path.resolve(root)]).slice(0, 32));
+    await makeDirectories(directory);
+    return directory;
+  } catch (error) {
+    throw fromSystemError(error, 'cannot use the temporary cache', own);
   }
 }
 
@@ -180,6 +248,14 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function tryOpen(file: string, name: string): ByteSource | undefined {
+  try {
+    return openSource(file, name);
+  } catch {
+    return undefined;
   }
 }
 

@@ -13,7 +13,7 @@ import { BlobStore } from './blobs.js';
 import { Cache, defaultRoot } from './cache.js';
 import { collectGarbage } from './collect.js';
 import type { Collected } from './collect.js';
-import { replaceFileSync } from './files.js';
+import { createFileSync, replaceFileSync } from './files.js';
 import { takeLock } from './flock.js';
 import { Snapshot } from './snapshot.js';
 import { Staging } from './staging.js';
@@ -45,6 +45,11 @@ export class ImageStore {
       if (code !== 'ENOENT' && code !== 'ENOTDIR') throw fromSystemError(error, 'cannot read', file);
     }
     return new Snapshot(parseStoreIndex(bytes, file), this.blobs, this.root);
+  }
+
+  /** A change that is never made: to work out what one would do. */
+  draft(): Draft {
+    return new Draft(this.snapshot(), this);
   }
 
   /** Room for content on its way in; `dispose` it. Raises as the system does. */
@@ -106,6 +111,8 @@ export class ImageStore {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         const temporaries = path.join(this.root, 'tmp');
+        // A layout has an index from the start: one that is missing later was lost.
+        createFileSync(path.join(this.root, INDEX), formatStoreIndex([]), temporaries);
         replaceFileSync(path.join(this.root, MARKER), Buffer.from(LAYOUT), temporaries);
       }
     } catch (error) {
@@ -170,9 +177,9 @@ export class Draft {
     this.#after.push(done);
   }
 
-  /** What a collection would remove if this draft were written. */
-  async wouldCollect(): Promise<Collected> {
-    return collectGarbage(this.store, this.entries, { isDryRun: true });
+  /** What a collection would remove if this draft were written, and these containers were gone. */
+  async wouldCollect(goneContainers: readonly string[] = []): Promise<Collected> {
+    return collectGarbage(this.store, this.entries, { isDryRun: true, goneContainers });
   }
 
   /** @internal */

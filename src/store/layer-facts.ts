@@ -24,14 +24,22 @@ const known = new Map<string, LayerFacts>();
 
 /** undefined when nobody has looked into the layer, or what was written down is damaged. */
 export function readLayerFacts(root: string, diffId: string): LayerFacts | undefined {
-  const file = path.join(layerDirectory(root, diffId), 'facts.json');
-  const existing = known.get(file);
-  if (existing !== undefined) return existing;
+  const file = factsFile(root, diffId);
+  const existing = known.get(file) ?? readFactsFile(file);
+  if (existing !== undefined) known.set(file, existing);
+  return existing;
+}
+
+export function factsFile(root: string, diffId: string): string {
+  return path.join(layerDirectory(root, diffId), 'facts.json');
+}
+
+/** As it is on the disk now. */
+export function readFactsFile(file: string): LayerFacts | undefined {
   try {
     const facts = JSON.parse(readFileSync(file, 'utf8')) as Partial<LayerFacts>;
     const numbers = [facts.contentBytes, facts.tarBytes, facts.entries];
     if (!numbers.every((value) => Number.isSafeInteger(value) && value! >= 0)) return undefined;
-    known.set(file, facts as LayerFacts);
     return facts as LayerFacts;
   } catch {
     return undefined;
@@ -43,9 +51,17 @@ export function writeLayerFacts(root: string, diffId: string, facts: LayerFacts)
   const directory = layerDirectory(root, diffId);
   const temporary = path.join(root, 'tmp', temporaryName());
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
     writeFileSync(temporary, `${JSON.stringify(facts)}\n`, { flag: 'wx', mode: 0o600 });
-    renameSync(temporary, path.join(directory, 'facts.json'));
+    for (let tries = 0; ; tries++) {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      try {
+        renameSync(temporary, factsFile(root, diffId));
+        return;
+      } catch (error) {
+        // The directory goes with the last image that has the layer, which may be at this moment.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 5) throw error;
+      }
+    }
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;

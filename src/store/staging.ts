@@ -48,7 +48,11 @@ export class Staging {
     private readonly blobs: BlobStore,
   ) {
     this.#directory = path.join(temporaries, temporaryName());
-    mkdirSync(this.#directory, { mode: 0o700 });
+    try {
+      mkdirSync(this.#directory, { mode: 0o700 });
+    } catch (error) {
+      throw fromSystemError(error, 'cannot write the store', temporaries);
+    }
   }
 
   /** A document, under the digest that it is known by, which `bytes` have; by default its sha256 digest. */

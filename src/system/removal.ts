@@ -78,6 +78,11 @@ export class Removal {
     return records;
   }
 
+  /** Images that go, in the order in which that was worked out. */
+  get deletedImages(): StoredImage[] {
+    return [...this.#deleted.values()];
+  }
+
   /** Whether another image was made from it here. */
   hasChildren({ imageId }: StoredImage): boolean {
     return [...this.#images.values()].some(({ image }) => image.parent === imageId);

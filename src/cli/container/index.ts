@@ -8,6 +8,7 @@ import { register as registerDiff } from './diff.js';
 import { register as registerExport } from './export.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerLs } from './ls.js';
+import { register as registerPrune } from './prune.js';
 import { register as registerRename } from './rename.js';
 import { register as registerRm } from './rm.js';
 
@@ -25,5 +26,6 @@ const BOTH = [
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
   const container = program.command('container').description('Manage containers');
-  for (const registerCommand of [...BOTH, registerCheck, registerInspect]) registerCommand(container);
+  for (const registerCommand of [...BOTH, registerCheck, registerInspect, registerPrune])
+    registerCommand(container);
 }

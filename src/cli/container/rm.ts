@@ -28,8 +28,22 @@ export function register(parent: Command): void {
             });
         }
         await store.remove(record);
+        const isStored = !('image' in record) || record.image.transport === 'store';
+        if (isStored) await collectAfter('image' in record ? record.image.manifestDigest : undefined);
         process.stdout.write(`${name}\n`);
       });
     });
   if (parent.name() === 'container') command.alias('remove');
+}
+
+/** Blobs that only the container held go with it: its image had been removed by force. */
+async function collectAfter(manifestDigest: string | undefined): Promise<void> {
+  const [{ openImages }, { collectBlobs }] = await Promise.all([
+    import('../image/images-store.js'),
+    import('../../system/prune.js'),
+  ]);
+  const images = await openImages();
+  const { entries } = images.snapshot();
+  if (entries.some(({ descriptor }) => descriptor.digest === manifestDigest)) return;
+  await collectBlobs(images);
 }

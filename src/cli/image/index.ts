@@ -7,6 +7,7 @@ import { register as registerLoad } from './load.js';
 import { register as registerLs } from './ls.js';
 import { register as registerPull } from '../registry/pull.js';
 import { register as registerPush } from '../registry/push.js';
+import { register as registerPrune } from './prune.js';
 import { register as registerRm } from './rm.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
@@ -26,5 +27,5 @@ const BOTH = [
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
   const image = program.command('image').description('Manage images');
-  for (const registerCommand of [...BOTH, registerInspect]) registerCommand(image);
+  for (const registerCommand of [...BOTH, registerInspect, registerPrune]) registerCommand(image);
 }

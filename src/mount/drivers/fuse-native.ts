@@ -11,6 +11,7 @@ import { packageFile } from '../../package-files.js';
 import { LaminaError } from '../../errors.js';
 import type { ErrorCode } from '../../errors.js';
 import { kernelOptions } from '../options.js';
+import { openTocFile } from '../toc-file.js';
 import type { ServerAnswer, ServerOrder } from './fuse-native-server.js';
 import { inUse } from './native.js';
 import type { RunningServer, ServerJob } from './native.js';
@@ -52,7 +53,7 @@ export async function startFuseNative(job: ServerJob): Promise<RunningServer> {
       hint: 'Read the image without a mount: lamina fs --help.',
     });
   }
-  const tocFd = openSync(job.tocPath, 'r');
+  const tocFd = openTocFile(job.tocPath);
   const logFd = openSync(job.logFile, 'w', 0o600);
   const layerFds: number[] = [];
   try {

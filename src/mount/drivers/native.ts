@@ -11,6 +11,7 @@ import { fromSystemError, LaminaError } from '../../errors.js';
 import type { ErrorCode } from '../../errors.js';
 import type { ByteSource } from '../../tar/source.js';
 import type { MountOptions } from '../options.js';
+import { openTocFile } from '../toc-file.js';
 import { kernelOptions } from '../options.js';
 
 /** A container's own layer, in overlayfs's format. */
@@ -79,7 +80,7 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
 
 /** Starts a server for `job`, detached from the terminal. Raises EMOUNT, ENOFUSE, EBADTOC, EPERM; nothing is mounted then. */
 export async function startNative(binary: string, job: ServerJob): Promise<RunningServer> {
-  const tocFd = openSync(job.tocPath, 'r');
+  const tocFd = openTocFile(job.tocPath);
   const logFd = openSync(job.logFile, 'w', 0o600);
   const statsFd = openSync(job.statsFile, 'w+', 0o600);
   const layerFds: number[] = [];
