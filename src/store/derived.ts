@@ -18,6 +18,9 @@ export interface DerivedFile {
   sizeBytes: number;
 }
 
+/** Below the store. */
+export const DERIVED_DIRECTORIES = ['layers', 'archives', 'chains', 'verified'] as const;
+
 /** All derived data of the store and whether something needs it. Raises as `neededBy`. */
 export function derivedFiles(
   store: StoreFiles,
@@ -30,16 +33,16 @@ export function derivedFiles(
   const kept = new Set(archives.flatMap((file) => archiveKey(file) ?? []));
   // What was derived from the layers of an archive in place carries a name that cannot be led back to it.
   const isAttributable = archives.length === 0;
-  const isNeeded: Record<string, (name: string) => boolean> = {
+  const isNeeded: Record<(typeof DERIVED_DIRECTORIES)[number], (name: string) => boolean> = {
     layers: (name) => layers.has(name),
     archives: (name) => kept.has(name),
     chains: (name) => needs.chains.has(name) || !isAttributable,
     verified: () => !isAttributable,
   };
   const found: { needed: DerivedFile[]; unneeded: DerivedFile[] } = { needed: [], unneeded: [] };
-  for (const [directory, fits] of Object.entries(isNeeded))
+  for (const directory of DERIVED_DIRECTORIES)
     for (const name of namesIn(path.join(store.root, directory)).sort())
-      found[fits(name) ? 'needed' : 'unneeded'].push({
+      found[isNeeded[directory](name) ? 'needed' : 'unneeded'].push({
         name: `${directory}/${name}`,
         sizeBytes: diskBytes(path.join(store.root, directory, name)),
       });
