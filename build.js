@@ -2,7 +2,8 @@
  * src/ -> dist/: bundled, because a command that loads sixty modules starts twice as slowly as one that loads three.
  * The declarations come from tsc.
  */
-import { chmodSync, copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
@@ -25,8 +26,39 @@ const options = {
   logLevel: 'warning',
 };
 
-// The command is one file, whose parts run only when they are asked for: twenty small files took 25 ms to load, this takes 5.
-await build({ ...options, entryPoints: ['src/cli/main.ts'] });
+// The command is one file, whose parts run only when they are asked for: twenty small files took 25 ms to load. CommonJS, because
+// an ES module loads all of Node's modules that any part asks for (10 ms), and its compiled code cannot be kept.
+const commonjs = {
+  minifyIdentifiers: true,
+  ...options,
+  format: 'cjs',
+  define: { 'import.meta.url': 'laminaUrl' },
+  banner: { js: "const laminaUrl = require('node:url').pathToFileURL(__filename).href;" },
+};
+// What talks to registries is as large as all the rest: a file of its own.
+const apart = {
+  name: 'undici-apart',
+  setup(/** @type {import('esbuild').PluginBuild} */ { onResolve }) {
+    onResolve({ filter: /\/undici\.js$/ }, () => ({ path: '../registry/undici.js', external: true }));
+  },
+};
+await build({
+  ...commonjs,
+  plugins: [apart],
+  entryPoints: [{ in: 'src/cli/main.ts', out: 'cli/lamina' }],
+  outExtension: { '.js': '.cjs' },
+});
+// src/cli/start.ts says why.
+const program = readFileSync('dist/cli/lamina.cjs', 'utf8');
+writeFileSync('dist/cli/lamina.cjs', program.replaceAll(/(?<![\w$.])import\(/g, 'laminaImport('));
+await build({
+  ...commonjs,
+  define: {},
+  banner: { js: '#!/usr/bin/env node' },
+  entryPoints: [{ in: 'src/cli/start.ts', out: 'cli/main' }],
+});
+writeFileSync('dist/cli/package.json', '{ "type": "commonjs" }\n');
+await build({ ...options, entryPoints: ['src/registry/undici.ts'] });
 // What a program, or another part of Lamina, starts or imports by its path.
 await build({
   ...options,
@@ -45,3 +77,5 @@ for (const [from, to] of [
 ]) {
   copyFileSync(`node_modules/sql.js/${from}`, `dist/sqlite/${to}`);
 }
+
+execFileSync(process.execPath, ['warm-up.js'], { stdio: 'inherit' });

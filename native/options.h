@@ -20,6 +20,8 @@ struct ServeOptions {
   int toc_fd = -1;
   int control_fd = -1;
   int stats_fd = -1;
+  // Instead of a descriptor an absolute path: the file is made when the mount is certain.
+  std::string stats_path;
   std::vector<overlay::Source> sources;  // bottom to top
   std::vector<std::string> remove;       // absolute; unlinked when the mount ends
   overlay::UnionOptions layers;
@@ -27,8 +29,7 @@ struct ServeOptions {
   uint32_t depth = 0;    // entries of a ring queue; 0: the default
   bool uring = true;
   // The kernel reads and writes the upper's files itself; needs root, and OPEN for each file, which is worth
-  // it where requests are cheap: unless asked for, only with io_uring. The kernel takes no setuid bit away
-  // when it writes itself: unless asked for, only where they mean nothing (nosuid).
+  // it where requests are cheap: unless asked for, only with io_uring.
   std::optional<bool> passthrough;
   bool supervisor = true;
   fuse::MountOptions mount;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "sys/credentials.h"
 #include "sys/log.h"
@@ -71,15 +72,31 @@ void announce(int ready_fd) { [[maybe_unused]] const ssize_t written = write(rea
 
 bool Session::open(const ServeOptions& options, Failure& failure) {
   if (options.toc_fd >= 0 && !open_image(options, failure)) return false;
-  stats_memory_ = map_stats(options.stats_fd);
-  if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
-  if (options.layers.upper.upper_fd < 0 && options.layers.lower_fds.empty()) {
-    service_ = std::make_unique<fuse::Service>(*image_, stats());
-    return true;
+  if (!options.stats_path.empty()) {
+    // Now, because it may lie where the mount will be.
+    const std::string directory = std::filesystem::path(options.stats_path).parent_path().string();
+    stats_directory_.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!stats_directory_.valid()) return failure.set("options", errno, directory + ": " + strerror(errno));
   }
+  if (options.layers.upper.upper_fd < 0 && options.layers.lower_fds.empty()) return true;
   union_ = std::make_unique<overlay::Union>(image_.get(), image_ != nullptr ? toc_.checksum() : 0);
-  if (!union_->open(options.layers, failure)) return false;
-  service_ = std::make_unique<fuse::Service>(*union_, stats());
+  return union_->open(options.layers, failure);
+}
+
+bool Session::open_stats(const ServeOptions& options, Failure& failure) {
+  int fd = options.stats_fd;
+  UniqueFd made;
+  if (stats_directory_.valid()) {
+    const std::string name = std::filesystem::path(options.stats_path).filename().string();
+    made.reset(openat(stats_directory_.get(), name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    stats_directory_.reset();
+    fd = made.get();
+    if (fd < 0) return failure.set("options", errno, options.stats_path + ": " + strerror(errno));
+  }
+  stats_memory_ = map_stats(fd);
+  if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
+  fuse::Filesystem& filesystem = union_ != nullptr ? static_cast<fuse::Filesystem&>(*union_) : *image_;
+  service_ = std::make_unique<fuse::Service>(filesystem, stats());
   return true;
 }
 
@@ -120,15 +137,15 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
   fuse::raise_readahead(options.mount.mountpoint, kReadahead);
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
-  const fuse::Wishes wishes{.uring = want_uring,
-                            .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
-                            .writable = writable,
-                            .passthrough = writable && geteuid() == 0 &&
-                                           options.passthrough.value_or(want_uring && !options.mount.suid)};
+  const fuse::Wishes wishes{
+      .uring = want_uring,
+      .posix_acl = union_ != nullptr ? union_->wants_acl() : image_->has_xattrs(),
+      .writable = writable,
+      .passthrough = writable && geteuid() == 0 && options.passthrough.value_or(want_uring)};
   fuse::Granted granted;
   const int error = fuse::negotiate(mounted_.device.get(), wishes, granted);
   bool good = error == 0 || failure.set("init", error, std::string("INIT failed: ") + strerror(error));
-  good = good && clone_devices(failure);
+  good = good && clone_devices(failure) && open_stats(options, failure);
   if (good) shared().transport.store(granted.uring ? kTransportUring : kTransportDevice);
   if (good && union_ != nullptr) union_->set_device(mounted_.device.get(), granted.passthrough);
   if (!good) fuse::unmount_image(options.mount.mountpoint, fuse::Unmount::kForce, mounted_.by_helper);
@@ -234,6 +251,7 @@ bool Session::serve_by_uring(int ready_fd) {
   stats().uring.store(1, std::memory_order_relaxed);
   announce(ready_fd);
   fuse::DeviceChannel channel(mounted_.device.get(), slot(0), *service_, max_write_);
+  channel.gather_forgets();
   channel.run();
   return true;
 }

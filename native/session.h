@@ -60,6 +60,8 @@ class Session {
     return reinterpret_cast<fuse::DeviceSlot*>(slots_memory_.data())[index];
   }
   bool open_image(const ServeOptions& options, Failure& failure);
+  // When the mount is there: a mount that fails leaves no file behind.
+  bool open_stats(const ServeOptions& options, Failure& failure);
   bool clone_devices(Failure& failure);
   bool serve_by_uring(int ready_fd);
   bool serve_by_device(int ready_fd);
@@ -80,6 +82,7 @@ class Session {
   uint32_t max_write_ = 0;
   // Of a writable mount, where requests may wait for a disk.
   std::unique_ptr<Helpers> helpers_;
+  UniqueFd stats_directory_;
   Mapping stats_memory_;
   Mapping shared_memory_;
   Mapping slots_memory_;

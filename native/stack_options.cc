@@ -2,12 +2,11 @@
 // is refused, because a mount that leaves out what was asked for may be one that nobody wants.
 #include "stack_options.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 
 namespace lamina {
@@ -242,8 +241,8 @@ class OptionParser {
       }
     } else if (name == "stats") {
       // Counters for whoever watches the mount (sys/stats.h).
-      serve.stats_fd = open(value.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-      if (serve.stats_fd < 0) return fail(value + ": " + strerror(errno));
+      if (value.empty()) return fail("stats needs the path of a file");
+      serve.stats_path = std::filesystem::absolute(value).string();
     } else if (name == "passthrough") {
       serve.passthrough = true;
     } else if (name == "no_passthrough") {

@@ -52,6 +52,12 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
   },
+  ENETWORK: {
+    exitCode: 1,
+    hint: 'Check the network, the name of the registry and the proxy, then try again.',
+  },
+  EREGISTRY: { exitCode: 1, hint: 'See what the registry says; it may be overloaded, or not be one.' },
+  EAUTH: { exitCode: 1, hint: 'Log in with: lamina login REGISTRY.' },
   ETEMPLATE: { exitCode: 64, hint: 'How to write a template: https://docs.docker.com/go/formatting/' },
   EFIELD: { exitCode: 1, hint: 'See what there is with: --format json.' },
   EFILTER: { exitCode: 1, hint: 'Run the command with --help.' },

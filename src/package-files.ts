@@ -9,7 +9,9 @@ let root: string | undefined;
 export function packageFile(name: string): string {
   if (root === undefined) {
     root = path.dirname(fileURLToPath(import.meta.url));
-    while (!existsSync(path.join(root, 'package.json'))) root = path.dirname(root);
+    // dist/cli has a package.json of its own, which makes it CommonJS.
+    while (!existsSync(path.join(root, 'package.json')) || path.basename(root) === 'cli')
+      root = path.dirname(root);
   }
   return path.join(root, name);
 }

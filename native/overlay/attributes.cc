@@ -78,6 +78,17 @@ void Union::fill(const struct stat& status, fuse::Attr& attr) const {
 }
 
 int Union::upper_attributes(NodeRecord& record, fuse::Attr& attr) {
+  // A directory whose descriptor is there, which is the one that is asked for most: each name that is made in
+  // it makes the kernel ask.
+  if (const FileRef dir = dirs_->get(record.node); dir != nullptr) {
+    struct stat status {};
+    if (const int error = upper_.stat(dir->get(), at::kSelf, status); error != 0) return error;
+    attr = fuse::Attr{};
+    fill(status, attr);
+    attr.ino = record.ino;
+    if (!record.has(kOpaque)) attr.nlink = 1;
+    return 0;
+  }
   return with_object(record, [&](const At& at, const struct stat& status) {
     attr = fuse::Attr{};
     fill(status, attr);
@@ -88,13 +99,13 @@ int Union::upper_attributes(NodeRecord& record, fuse::Attr& attr) {
       if (!record.has(kOpaque)) attr.nlink = 1;
     } else {
       if (record.has(kOrphan) && attr.nlink > 0) --attr.nlink;
-      if (record.has(kLinksBelow)) {
+      if (record.has(kNamesBelow)) {
         Marks marks;
-        if (read_marks(upper_.names(), at.fd(), at.c_str(), marks) == 0 && marks.links > 0) {
+        if (read_marks(upper_.names(), at.fd(), at.c_str(), marks) == 0 && marks.names_below > 0) {
           // One link is the one by which its other names find it.
-          attr.nlink += marks.links - 1;
+          attr.nlink += marks.names_below - 1;
         } else {
-          record.clear(kLinksBelow);
+          record.clear(kNamesBelow);
         }
       }
     }
@@ -165,9 +176,9 @@ int Union::readlink(uint64_t node, fuse::Reply& reply) {
   const Lower lower = lower_of(node);
   if (!lower.has_layers()) return image_ != nullptr ? image_->readlink(lower.toc, reply) : ESTALE;
   const LayerPath& top = lower.layers->front();
-  const ssize_t length = readlinkat(options_.lower_fds[top.layer], top.path.c_str(),
-                                    reinterpret_cast<char*>(reply.end()), reply.room());
-  if (length < 0) return errno;
+  const ssize_t length = at::read_link(options_.lower_fds[top.layer], top.path.c_str(),
+                                       reinterpret_cast<char*>(reply.end()), reply.room());
+  if (length < 0) return static_cast<int>(-length);
   reply.claim(static_cast<size_t>(length));
   return 0;
 }
@@ -175,13 +186,17 @@ int Union::readlink(uint64_t node, fuse::Reply& reply) {
 int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&, fuse::Reply& reply) {
   const bool resize = (in.valid & fuse::kFattrSize) != 0;
   if (!has_upper_) return EROFS;
-  if (const int error =
-          copy_up(node, resize ? Copy::kData : Copy::kAttributes, resize ? in.size : UINT64_MAX);
+  Change on_the_way{in};
+  if (const int error = copy_up(node, resize ? Copy::kData : Copy::kAttributes, resize ? in.size : UINT64_MAX,
+                                resize ? nullptr : &on_the_way);
       error != 0) {
     return error;
   }
   NodeRecord* record = table_.find(node);
   if (record == nullptr) return ESTALE;
+  if (on_the_way.done) {
+    return reply.put(fuse::AttrOut{.attr_valid = attr_valid(record), .attr = on_the_way.attr}) ? 0 : EIO;
+  }
   if (record->has(kRemoved)) return ENOENT;
   if (resize) {
     FileRef file;
@@ -191,11 +206,16 @@ int Union::setattr(uint64_t node, const fuse::SetattrIn& in, const fuse::Caller&
       if (const int error = strip_privileges(*record); error != 0) return error;
     }
   }
+  std::unique_lock<std::mutex> guard;
+  if ((in.valid & fuse::kFattrMode) != 0 && (in.mode & (S_ISUID | S_ISGID)) != 0 && !S_ISDIR(in.mode)) {
+    guard = std::unique_lock(copy_lock(node));
+    if (!expect_setuid(*record)) return ETXTBSY;
+  }
   // Through a descriptor where there is one: it leads to the node whatever its name is by now.
   const FileRef file = upper_.overrides() ? nullptr : files_->get(node);
   if (file != nullptr && file->writable) {
     if (const int error = change_open(file->get(), in); error != 0) return error;
-    if (!record->has(kOrphan | kMetacopy | kLinksBelow)) {
+    if (!record->has(kOrphan | kMetacopy | kNamesBelow)) {
       struct stat status {};
       if (fstat(file->get(), &status) != 0) return errno;
       fuse::AttrOut out{.attr_valid = attr_valid(record)};
@@ -252,6 +272,10 @@ int Union::getxattr(uint64_t node, std::string_view name, uint32_t size, fuse::R
   }
   if (!acl_ && is_acl(name)) return EOPNOTSUPP;
   if (record->has(kNoCapability) && name == kCapability) return ENODATA;
+  // Of other namespaces the upper's filesystem may know nothing.
+  if (record->has(kNoXattrs) && (is_acl(name) || name.starts_with("user.") || name.starts_with("trusted."))) {
+    return ENODATA;
+  }
   const auto answer = [&](int dir, const char* object, const std::string& attribute) {
     if (size == 0) {
       const ssize_t length = at::get_xattr(dir, object, attribute.c_str(), nullptr, 0);
@@ -289,12 +313,16 @@ int Union::listxattr(uint64_t node, uint32_t size, const fuse::Caller& caller, f
     }
     return put_list(shown, size, reply);
   }
+  if (record->has(kNoXattrs)) return put_list({}, size, reply);
   std::vector<char> list;
   int error = 0;
   if (record->has(kUpper)) {
+    // With the lock, so that none is set between the look and the note that there is none.
+    const std::lock_guard guard(copy_lock(node));
     error = with_object(*record, [&](const At& at, const struct stat&) {
       return -at::list_xattrs(at.fd(), at.c_str(), list);
     });
+    if (error == 0 && list.empty()) record->set(kNoXattrs);
   } else {
     const LayerPath& top = lower.layers->front();
     error = -at::list_xattrs(options_.lower_fds[top.layer], top.path.c_str(), list);
@@ -325,6 +353,8 @@ int Union::setxattr(uint64_t node, std::string_view name, std::span<const uint8_
   const std::string attribute = upper_.names().on_disk(name);
   if (attribute.size() > XATTR_NAME_MAX) return ERANGE;
   if (name == kCapability) record->clear(kNoCapability);
+  const std::lock_guard guard(copy_lock(node));
+  record->clear(kNoXattrs);
   return with_object(*record, [&](const At& at, const struct stat& status) {
     const int error = -at::set_xattr(at.fd(), at.c_str(), attribute.c_str(), value.data(), value.size(),
                                      static_cast<int>(in.flags));

@@ -13,54 +13,11 @@
 #include <cstring>
 #include <shared_mutex>
 
-#include "overlay/entries.h"
+#include "overlay/placing.h"
 #include "overlay/union.h"
 #include "sys/at.h"
 
 namespace lamina::overlay {
-
-namespace {
-
-// Takes a temporary object away again unless it was given its place.
-class Temporary {
- public:
-  Temporary(int dir, std::string name) : dir_(dir), name_(std::move(name)) {}
-  ~Temporary() {
-    if (!done_ && unlinkat(dir_, name_.c_str(), 0) != 0) unlinkat(dir_, name_.c_str(), AT_REMOVEDIR);
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  void done() { done_ = true; }
-
- private:
-  int dir_;
-  std::string name_;
-  bool done_ = false;
-};
-
-// Puts the times of a directory back to what they were before it got an entry that it had all along.
-class KeepTimes {
- public:
-  explicit KeepTimes(int dir) : dir_(dir) { known_ = at::stat(dir, at::kSelf, before_) == 0; }
-  ~KeepTimes() {
-    if (!known_) return;
-    const timespec times[2] = {before_.st_atim, before_.st_mtim};
-    utimensat(dir_, at::kSelf, times, AT_SYMLINK_NOFOLLOW);
-  }
-  KeepTimes(const KeepTimes&) = delete;
-  KeepTimes& operator=(const KeepTimes&) = delete;
-
- private:
-  int dir_;
-  bool known_ = false;
-  struct stat before_ {};
-};
-
-// Refused by filesystems and namespaces that do not know an attribute; an object without it is better than
-// none.
-bool may_be_left_out(int error) { return error == EOPNOTSUPP || error == EPERM || error == EINVAL; }
-
-}  // namespace
 
 int Union::lower_status(const Lower& lower, struct stat& status) {
   if (lower.has_layers()) {
@@ -84,9 +41,10 @@ int Union::lower_status(const Lower& lower, struct stat& status) {
   return 0;
 }
 
-int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
-  const auto set = [&](const std::string& attribute, std::string_view value) {
-    const int error = -at::set_xattr(dir, name, attribute.c_str(), value.data(), value.size(), 0);
+// `set` gives the copy one attribute, by what it is called on disk: 0 or a positive errno.
+int Union::copy_xattrs(const Lower& lower, const SetXattr& set) {
+  const auto give = [&](const std::string& attribute, std::string_view value) {
+    const int error = set(attribute.c_str(), value);
     return may_be_left_out(error) ? 0 : error;
   };
   if (!lower.has_layers()) {
@@ -94,14 +52,14 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     toc::XattrCursor cursor = image_->toc().xattrs(image_->toc().inode(lower.toc));
     while (const auto attribute = cursor.next()) {
       if (is_private(attribute->name)) continue;
-      const int error = set(upper_.names().on_disk(attribute->name), attribute->value);
+      const int error = give(upper_.names().on_disk(attribute->name), attribute->value);
       if (error != 0) return error;
     }
     return 0;
   }
   const LayerPath& top = lower.layers->front();
   const int layer = options_.lower_fds[top.layer];
-  std::vector<char> list;
+  thread_local std::vector<char> list;
   const int error = at::list_xattrs(layer, top.path.c_str(), list);
   if (error == -EOPNOTSUPP) return 0;
   if (error < 0) return -error;
@@ -112,7 +70,7 @@ int Union::copy_xattrs(const Lower& lower, int dir, const char* name) {
     if (is_private(attribute) || !layer_names_->shown(shown)) continue;
     std::string value;
     if (at::read_xattr(layer, top.path.c_str(), attribute.c_str(), value) < 0) continue;
-    if (const int failed = set(attribute, value); failed != 0) return failed;
+    if (const int failed = give(attribute, value); failed != 0) return failed;
   }
   return 0;
 }
@@ -122,7 +80,9 @@ int Union::copy_attributes(const Lower& lower, int dir, const char* name, const 
                                     status.st_rdev, status.st_atim, status.st_mtim};
   // Owner before attributes: chown(2) takes capabilities away.
   if (const int error = upper_.set_attributes(dir, name, attributes); error != 0) return error;
-  return copy_xattrs(lower, dir, name);
+  return copy_xattrs(lower, [&](const char* attribute, std::string_view value) {
+    return -at::set_xattr(dir, name, attribute, value.data(), value.size(), 0);
+  });
 }
 
 int Union::copy_data(const Lower& lower, int to, uint64_t size) {
@@ -171,44 +131,7 @@ std::string Union::origin_text(uint64_t node, const Lower& lower, const struct s
              static_cast<unsigned long long>(node));
     return text;
   }
-  return "ino:" + links_name(status);
-}
-
-// The lower file as a text: the place of its device in the list, its inode number, and what tells it from a
-// later file of that number (another stack may be mounted over the same upper).
-std::string Union::links_name(const struct stat& lower) const {
-  char text[96];
-  const std::shared_lock guard(devices_mutex_);
-  const auto place =
-      static_cast<unsigned>(std::find(devices_.begin(), devices_.end(), lower.st_dev) - devices_.begin());
-  const auto number = [](auto value) { return static_cast<unsigned long long>(value); };
-  snprintf(text, sizeof text, "%x:%llx:%llx.%llx:%llx", place, number(lower.st_ino),
-           number(lower.st_ctim.tv_sec), number(lower.st_ctim.tv_nsec), number(lower.st_size));
-  return text;
-}
-
-// Gives a lower name whose file was copied up by another name its link in the upper. True when it has one
-// now.
-bool Union::heal_link(uint64_t parent, std::string_view name, const Found& found) {
-  const std::string kept = links_name(found.status);
-  struct stat status {};
-  if (at::stat(upper_.links(), kept.c_str(), status) < 0) return false;
-  FileRef dir;
-  if (copy_up_dir(parent, dir) != 0) return false;
-  const std::string text(name);
-  const std::lock_guard guard(copy_lock(status.st_ino));
-  const KeepTimes keep(dir->get());
-  if (linkat(upper_.links(), kept.c_str(), dir->get(), text.c_str(), 0) != 0) return errno == EEXIST;
-  Marks marks;
-  read_marks(upper_.names(), dir->get(), text.c_str(), marks);
-  if (marks.links > 1) {
-    const std::string left = std::to_string(marks.links - 1);
-    at::set_xattr(dir->get(), text.c_str(), upper_.names().links.c_str(), left.data(), left.size(), 0);
-  } else {
-    at::remove_xattr(dir->get(), text.c_str(), upper_.names().links.c_str());
-    unlinkat(upper_.links(), kept.c_str(), 0);
-  }
-  return true;
+  return "ino:" + lower_identity(status);
 }
 
 bool Union::prepare_root(Failure& failure) {
@@ -227,20 +150,21 @@ bool Union::prepare_root(Failure& failure) {
   return failure.set("upper", error, std::string("the upper cannot be prepared: ") + strerror(error));
 }
 
-int Union::copy_up(uint64_t node, Copy what, uint64_t data_size) {
+int Union::copy_up(uint64_t node, Copy what, uint64_t data_size, Change* change) {
   NodeRecord* record = table_.find(node);
   if (record == nullptr && !(image_ != nullptr && table_.is_toc(node))) return ESTALE;
   if (record != nullptr && record->has(kUpper)) {
     if (what == Copy::kAttributes || !record->has(kMetacopy)) return 0;
     return copy_up_data(*record, data_size);
   }
+  const Lower lower = lower_of(node);
   struct stat status {};
-  if (const int error = lower_status(lower_of(node), status); error != 0) return error;
+  if (const int error = lower_status(lower, status); error != 0) return error;
   if (S_ISDIR(status.st_mode)) {
     FileRef unused;
     return copy_up_dir(node, unused);
   }
-  return copy_up_file(node, what, data_size);
+  return copy_up_file(node, lower, status, what, data_size, change);
 }
 
 int Union::copy_up_dir(uint64_t node, FileRef& file) {
@@ -296,173 +220,6 @@ int Union::copy_up_dir(uint64_t node, FileRef& file) {
     }
   }
   return dir_file(node, file);
-}
-
-int Union::copy_up_file(uint64_t node, Copy what, uint64_t data_size) {
-  if (!has_upper_) return EROFS;
-  const Lower lower = lower_of(node);
-  NodeRecord* record = table_.find(node);
-  // The directories first, without a lock of their own.
-  std::vector<Place> places;
-  const bool removed = record != nullptr && record->has(kRemoved);
-  if (record != nullptr && !removed) {
-    places.push_back(table_.place(*record));
-  } else if (record == nullptr) {
-    for (const Home& home : homes(static_cast<uint32_t>(node))) {
-      places.push_back({home.parent, std::string(home.name)});
-    }
-  }
-  std::vector<FileRef> dirs(places.size());
-  for (size_t at = 0; at < places.size(); ++at) {
-    const int error = copy_up_dir(places[at].parent, dirs[at]);
-    // One of several names may be hidden, or moved to where it cannot be told from here.
-    if (error != 0 && (places.size() == 1 || error != ENOENT)) return error;
-  }
-  const std::lock_guard guard(copy_lock(node));
-  record = table_.find(node);
-  if (record != nullptr && record->has(kUpper)) return 0;
-
-  struct stat status {};
-  if (const int error = lower_status(lower, status); error != 0) return error;
-  const std::string origin = origin_text(node, lower, status);
-  for (size_t at = 0; at < places.size(); ++at) {
-    if (dirs[at] != nullptr && adopt(node, origin, places[at], dirs[at]->get())) return 0;
-  }
-  const bool regular = S_ISREG(status.st_mode);
-  const uint64_t size = std::min<uint64_t>(data_size, static_cast<uint64_t>(status.st_size));
-  const bool metacopy = regular && what == Copy::kAttributes && status.st_size > 0;
-  // Files of directories: their other names are found when they are looked up.
-  const bool links_below = !removed && lower.has_layers() && status.st_nlink > 1;
-  const std::string temporary = upper_.temporary_name();
-  std::string target;
-  if (S_ISLNK(status.st_mode)) {
-    target.resize(PATH_MAX);
-    fuse::Reply text(reinterpret_cast<uint8_t*>(target.data()), target.size());
-    if (const int error = readlink(node, text); error != 0) return error;
-    target.resize(text.size());
-  }
-  const ObjectAttributes attributes{status.st_mode, 0, 0, status.st_rdev, {}, {}};
-  if (const int error = upper_.make_exactly(temporary.c_str(), attributes, target.c_str()); error != 0)
-    return error;
-  Temporary guard_temporary(upper_.work(), temporary);
-  UniqueFd file;
-  if (regular && status.st_size > 0) {
-    const int fd = at::open(upper_.work(), temporary.c_str(), O_WRONLY);
-    if (fd < 0) return -fd;
-    file.reset(fd);
-    const int error =
-        metacopy ? (ftruncate(fd, status.st_size) == 0 ? 0 : errno) : copy_data(lower, fd, size);
-    if (error != 0) return error;
-  }
-  if (const int error = copy_attributes(lower, upper_.work(), temporary.c_str(), status); error != 0)
-    return error;
-  const auto mark = [&](const std::string& attribute, std::string_view value) {
-    return -at::set_xattr(upper_.work(), temporary.c_str(), attribute.c_str(), value.data(), value.size(), 0);
-  };
-  if (metacopy) {
-    // By name where it lies at the same place as the lower file; else by path.
-    int error = mark(upper_.names().metacopy, {});
-    if (error == 0 && (places.size() != 1 || removed || links_below))
-      error = mark(upper_.names().redirect, lower_path(lower));
-    if (error != 0) return error;
-  }
-  if (const int error = mark(upper_.names().origin, origin); error != 0 && !may_be_left_out(error))
-    return error;
-  if (file.valid() && !metacopy) {
-    if (const int error = upper_.sync(file.get(), false); error != 0) return error;
-  }
-  struct stat made {};
-  if (const int error = at::stat(upper_.work(), temporary.c_str(), made); error < 0) return -error;
-  const uint32_t flags = kUpper | (metacopy ? kMetacopy : 0U) | (links_below ? kLinksBelow : 0U);
-  if (links_below) {
-    // Before it has a name: whatever happens after this, all names lead to it.
-    const std::string left = std::to_string(status.st_nlink - 1);
-    if (const int error = mark(upper_.names().links, left); error != 0) return error;
-    const std::string kept = links_name(status);
-    unlinkat(upper_.links(), kept.c_str(), 0);
-    if (linkat(upper_.work(), temporary.c_str(), upper_.links(), kept.c_str(), 0) != 0) return errno;
-  }
-
-  if (removed) {
-    const std::string name = Upper::orphan_name(node);
-    if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
-    guard_temporary.done();
-    record->object.store(made.st_ino, std::memory_order_release);
-    record->set(flags | kOrphan);
-    record->clear(kRemoved);
-    return 0;
-  }
-  // Several names are not given in one step: until all are, the file is kept where the next mount finds it.
-  const bool several = places.size() > 1;
-  if (several && linkat(upper_.work(), temporary.c_str(), upper_.links(), origin.c_str(), 0) != 0 &&
-      errno != EEXIST) {
-    return errno;
-  }
-  size_t placed = SIZE_MAX;
-  for (size_t at = 0; at < places.size(); ++at) {
-    if (dirs[at] == nullptr) continue;
-    const KeepTimes keep(dirs[at]->get());
-    const int result = places.size() == 1 ? renameat2(upper_.work(), temporary.c_str(), dirs[at]->get(),
-                                                      places[at].name.c_str(), RENAME_NOREPLACE)
-                                          : linkat(upper_.work(), temporary.c_str(), dirs[at]->get(),
-                                                   places[at].name.c_str(), 0);
-    if (result != 0) {
-      // A name that is hidden is not one of the file any more.
-      if (errno == EEXIST && places.size() > 1) continue;
-      return errno;
-    }
-    if (placed == SIZE_MAX) placed = at;
-  }
-  if (several) unlinkat(upper_.links(), origin.c_str(), 0);
-  if (placed == SIZE_MAX) return ENOENT;
-  if (places.size() == 1) guard_temporary.done();
-  if (record != nullptr) {
-    record->object.store(made.st_ino, std::memory_order_release);
-    record->set(flags);
-  } else if (table_.attach(node, places[placed].parent, places[placed].name, flags, made.st_ino) == nullptr) {
-    return ENOMEM;
-  }
-  files_->drop(node);
-  return 0;
-}
-
-// A server that was killed may have copied the file up, and not have lived to write down that it did.
-bool Union::adopt(uint64_t node, const std::string& origin, const Place& place, int dir) {
-  struct stat status {};
-  Marks marks;
-  if (upper_.stat(dir, place.name.c_str(), status) != 0 ||
-      read_marks(upper_.names(), dir, place.name.c_str(), marks) < 0 || marks.origin != origin) {
-    return false;
-  }
-  const uint32_t flags = kUpper | (marks.metacopy ? kMetacopy : 0U) | (marks.links > 0 ? kLinksBelow : 0U);
-  NodeRecord* record = table_.find(node);
-  if (record == nullptr)
-    return table_.attach(node, place.parent, place.name, flags, status.st_ino) != nullptr;
-  record->object.store(status.st_ino, std::memory_order_release);
-  record->set(flags);
-  return true;
-}
-
-// Names that a server was about to give when the machine stopped.
-void Union::finish_links() {
-  std::vector<std::string> unfinished;
-  const int fd = at::open(upper_.links(), at::kSelf, O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return;
-  for_each_entry(fd, [&](const char* name, uint8_t, int) {
-    if (strncmp(name, "toc:", 4) == 0) unfinished.emplace_back(name);
-  });
-  for (const std::string& kept : unfinished) {
-    if (const uint32_t ino = toc_of_origin(kept); ino != 0) {
-      for (const Home& home : homes(ino)) {
-        FileRef dir;
-        if (copy_up_dir(home.parent, dir) != 0) continue;
-        const KeepTimes keep(dir->get());
-        // What has come to the name since then stays.
-        linkat(upper_.links(), kept.c_str(), dir->get(), std::string(home.name).c_str(), 0);
-      }
-    }
-    unlinkat(upper_.links(), kept.c_str(), 0);
-  }
 }
 
 // The data of a file of which only the attributes were copied. The mark stays until the data is whole and

@@ -26,8 +26,7 @@ int Union::make_name(uint64_t parent, std::string_view name, mode_t type, const 
                      const Maker& maker, fuse::EntryOut& out, UniqueFd* opened) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
-  // To whoever reads the upper as a layer it would be a whiteout.
-  if (is_file_whiteout(name)) return EINVAL;
+  if (is_reserved(name)) return EINVAL;
   FileRef dir;
   if (const int error = copy_up_dir(parent, dir); error != 0) return error;
   const std::string text(name);
@@ -138,7 +137,7 @@ int Union::create(uint64_t parent, std::string_view name, const fuse::CreateIn& 
       out, &opened);
   if (error != 0) return error;
   NodeRecord* record = table_.find(out.nodeid);
-  const fuse::OpenOut open = open_file(record, out.nodeid, in.flags);
+  const fuse::OpenOut open = open_file(record, out.nodeid, in.flags, caller);
   out.attr_valid = attr_valid(record);
   return reply.put(out) && reply.put(open) ? 0 : EIO;
 }
@@ -200,7 +199,7 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   fuse::EntryOut out{
       .nodeid = record->node, .generation = record->generation, .entry_valid = kForever, .attr_valid = 0};
   if (error = attributes(record->node, out.attr); error != 0) return error;
-  return reply.put(out) && reply.put(open_file(record, record->node, in.flags)) ? 0 : EIO;
+  return reply.put(out) && reply.put(open_file(record, record->node, in.flags, caller)) ? 0 : EIO;
 }
 
 int Union::link_in(NodeRecord& record, int dir, const char* name) {
@@ -213,8 +212,7 @@ int Union::link(uint64_t node, uint64_t parent, std::string_view name, const fus
                 fuse::Reply& reply) {
   if (!has_upper_) return EROFS;
   if (name.size() > NAME_MAX) return ENAMETOOLONG;
-  // To whoever reads the upper as a layer it would be a whiteout.
-  if (is_file_whiteout(name)) return EINVAL;
+  if (is_reserved(name)) return EINVAL;
   if (const int error = copy_up(node, Copy::kAttributes); error != 0) return error;
   NodeRecord* record = table_.find(node);
   if (record == nullptr) return ESTALE;

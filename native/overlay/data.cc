@@ -12,6 +12,13 @@
 
 namespace lamina::overlay {
 
+namespace {
+
+// To copy more than this at once takes longer than to hand the request to a helper.
+constexpr off_t kLarge = 1 << 20;
+
+}  // namespace
+
 int Union::open_lower(const Lower& lower, FileRef& file) {
   const LayerPath& top = lower.layers->front();
   const int layer = options_.lower_fds[top.layer];
@@ -93,24 +100,36 @@ bool Union::may_block(const fuse::Request& request) {
     case fuse::kFsync:
     case fuse::kFsyncdir:
     case fuse::kFallocate:
-    case fuse::kCopyFileRange:
       return true;
+    case fuse::kCopyFileRange: {
+      // The kernel asks for no more than the source has.
+      const auto in = request.as<fuse::CopyFileRangeIn>();
+      return !in || in->len > kLarge || is_large_below(in->nodeid_out);
+    }
     case fuse::kOpen:
     case fuse::kWrite:
     case fuse::kSetattr: {
       // The first write to a large lower file.
-      constexpr off_t kLarge = 1 << 20;
       const auto open = request.as<fuse::OpenIn>();
       if (request.opcode == fuse::kOpen && open && (open->flags & O_ACCMODE) == O_RDONLY) return false;
-      const NodeRecord* record = table_.find(request.nodeid);
-      if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
-      struct stat status {};
-      return lower_status(lower_of(request.nodeid), status) == 0 && S_ISREG(status.st_mode) &&
-             status.st_size > kLarge;
+      // A change of attributes alone copies no data.
+      const auto attributes = request.as<fuse::SetattrIn>();
+      if (request.opcode == fuse::kSetattr && attributes && (attributes->valid & fuse::kFattrSize) == 0) {
+        return false;
+      }
+      return is_large_below(request.nodeid);
     }
     default:
       return false;
   }
+}
+
+// Whether the data of a large file would have to be copied up before it is changed.
+bool Union::is_large_below(uint64_t node) {
+  const NodeRecord* record = table_.find(node);
+  if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
+  struct stat status {};
+  return lower_status(lower_of(node), status) == 0 && S_ISREG(status.st_mode) && status.st_size > kLarge;
 }
 
 // Setuid and setgid go when somebody writes who may not keep them (kernel: fs/inode.c, should_remove_suid).

@@ -13,8 +13,12 @@ int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks)
   // Kept for the thread: this is done for every name of a directory.
   thread_local std::vector<char> list;
   const int error = at::list_xattrs(dir, name, list);
-  if (error == -EOPNOTSUPP || error == -ENOSYS) return 0;
+  if (error == -EOPNOTSUPP || error == -ENOSYS) {
+    marks.bare = true;
+    return 0;
+  }
   if (error < 0) return error;
+  marks.bare = list.empty();
   for (size_t start = 0; start < list.size();) {
     const std::string_view attribute(list.data() + start);
     start += attribute.size() + 1;
@@ -33,9 +37,9 @@ int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks)
     } else if (attribute == names.origin) {
       if (const int failed = read(); failed < 0) return failed;
       marks.origin = value;
-    } else if (attribute == names.links) {
+    } else if (attribute == names.names_below) {
       if (const int failed = read(); failed < 0) return failed;
-      marks.links = static_cast<uint32_t>(strtoul(value.c_str(), nullptr, 10));
+      marks.names_below = static_cast<uint32_t>(strtoul(value.c_str(), nullptr, 10));
     } else if (attribute == names.metacopy) {
       marks.metacopy = true;
     } else if (attribute == names.whiteout) {

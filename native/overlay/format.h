@@ -23,7 +23,7 @@ class XattrNames {
         metacopy(prefix + "metacopy"),
         whiteout(prefix + "whiteout"),
         origin(prefix + "lamina.origin"),
-        links(prefix + "lamina.links") {}
+        names_below(prefix + "lamina.links") {}
 
   const std::string prefix;
   const std::string escape;
@@ -34,7 +34,7 @@ class XattrNames {
   // Ours: the lower object that a copied-up one stands for.
   const std::string origin;
   // Ours: how many names of a copied-up file are still only in its lower layer.
-  const std::string links;
+  const std::string names_below;
 
   // What an attribute that users name `name` is called on disk.
   [[nodiscard]] std::string on_disk(std::string_view name) const {
@@ -61,13 +61,19 @@ struct Marks {
   std::string redirect;
   std::string origin;
   // Names that are still only in the lower layer.
-  uint32_t links = 0;
+  uint32_t names_below = 0;
   // It has a file capability (capabilities(7)).
   bool capability = false;
+  // It has no attributes at all.
+  bool bare = false;
 };
 
 // Reads them for (dir, name); 0 or a negative errno. A filesystem without attributes has no marks.
 int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks);
+
+// Takes back names that were counted as given when a server or the machine stopped, but have not got their
+// place in the upper (names.cc); `work` is the directory that things are made in.
+void restore_name_counts(int work, const XattrNames& names);
 
 inline bool is_device_whiteout(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == 0;

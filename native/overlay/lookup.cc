@@ -49,7 +49,7 @@ bool Union::is_opaque_by_file(int layer, const std::string& path) const {
   return options_.file_whiteouts && at::stat(layer, joined(path, ".wh..wh..opq").c_str(), status) == 0;
 }
 
-void Union::find_lower(const Lower& dir, std::string_view name, Found& found) const {
+void Union::find_lower(const Lower& dir, std::string_view name, Found& found, size_t from) const {
   found.type = 0;
   std::vector<LayerPath> merged;
   bool stop = false;
@@ -57,7 +57,8 @@ void Union::find_lower(const Lower& dir, std::string_view name, Found& found) co
     // A layer's own redirect counts for the layers below it.
     std::string beneath(name);
     bool redirected = false;
-    for (const LayerPath& layer : *dir.layers) {
+    for (size_t index = from; index < dir.layers->size(); ++index) {
+      const LayerPath& layer = (*dir.layers)[index];
       const int fd = options_.lower_fds[layer.layer];
       const std::string path = redirected ? beneath : joined(layer.path, beneath);
       struct stat status {};
@@ -160,7 +161,7 @@ void Union::find_redirect(const Lower& dir, std::string_view redirect, Found& fo
   found.status = at.status;
 }
 
-int Union::find_child(uint64_t parent, std::string_view name, Found& found) {
+int Union::find_child(uint64_t parent, std::string_view name, Found& found, size_t from) {
   found = Found{};
   const NodeRecord* record = table_.find(parent);
   if (record == nullptr && !table_.is_toc(parent)) return ESTALE;
@@ -197,14 +198,14 @@ int Union::find_child(uint64_t parent, std::string_view name, Found& found) {
     }
   }
   Found below;
-  find_lower(lower, name, below);
+  find_lower(lower, name, below, from);
   if (below.error != 0) return below.error;
   found.type = below.type;
   found.status = below.status;
   found.lower = below.lower;
   // Another of its names may have been copied up.
   if (has_upper_ && found.lower.has_layers() && !S_ISDIR(found.type) && found.status.st_nlink > 1 &&
-      heal_link(parent, name, found)) {
+      give_name(parent, name, found)) {
     return find_child(parent, name, found);
   }
   return 0;

@@ -37,11 +37,20 @@ enum NodeFlag : uint32_t {
   // A directory of the upper that hides what is below it.
   kOpaque = 16,
   // Some of its names are still only in a lower layer.
-  kLinksBelow = 32,
+  kNamesBelow = 32,
   // It has no file capability, which the kernel asks for whenever a file changes.
   kNoCapability = 64,
   // It is open for writing, and the kernel writes it itself.
   kWritten = 128,
+  // It has no extended attributes that users see.
+  kNoXattrs = 256,
+  // Whoever has it open has it by its backing file; else through the kernel's cache.
+  kOpenPassthrough = 512,
+  // The kernel wrote it itself: pages of its cache may be older.
+  kCacheStale = 1024,
+  // Who writes by its backing file keeps setuid bits, as root does; and somebody else has joined since.
+  kTrustedBacking = 2048,
+  kUntrustedWriter = 4096,
 };
 
 struct Place {

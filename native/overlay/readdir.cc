@@ -28,16 +28,18 @@ namespace {
 constexpr uint64_t kFirstEntryCookie = 2;
 constexpr uint64_t kHashCookies = 1ULL << 62;
 constexpr size_t kMaxListings = 64;
+constexpr size_t kInUpper = SIZE_MAX;
 
 }  // namespace
 
 // Every visible name of a directory, in no order.
-int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_t)>& visit) {
+int Union::list(uint64_t node, const Visit& visit) {
   const NodeRecord* record = table_.find(node);
   const Lower lower = lower_of(node);
   const bool merged = !lower.empty();
   std::unordered_set<std::string> seen;
-  const auto visit_directory = [&](int fd, const XattrNames& names, bool is_layer) {
+  const auto visit_directory = [&](int fd, const XattrNames& names, size_t layer) {
+    const bool is_layer = layer != kInUpper;
     Marks marks;
     read_marks(names, fd, at::kSelf, marks);
     std::vector<std::string> whiteouts;
@@ -56,7 +58,7 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
         return;
       }
       if (merged && !seen.insert(name).second) return;
-      if (!hidden) visit(name, type);
+      if (!hidden) visit(name, type, layer);
     });
     // They hide what is below this directory, not what is in it.
     seen.insert(whiteouts.begin(), whiteouts.end());
@@ -67,20 +69,23 @@ int Union::list(uint64_t node, const std::function<void(std::string_view, uint8_
     if (const int error = dir_file(node, dir); error != 0) return error;
     const int fd = at::open(dir->get(), at::kSelf, O_RDONLY | O_DIRECTORY);
     if (fd < 0) return -fd;
-    if (const int error = visit_directory(fd, upper_.names(), false); error != 0) return error;
+    if (const int error = visit_directory(fd, upper_.names(), kInUpper); error != 0) return error;
   }
   if (lower.has_layers()) {
-    for (const LayerPath& layer : *lower.layers) {
+    for (size_t index = 0; index < lower.layers->size(); ++index) {
+      const LayerPath& layer = (*lower.layers)[index];
       const int fd =
           at::open_beneath(options_.lower_fds[layer.layer], layer.path.c_str(), O_RDONLY | O_DIRECTORY);
       if (fd < 0) return -fd;
-      if (const int error = visit_directory(fd, *layer_names_, true); error != 0) return error;
+      if (const int error = visit_directory(fd, *layer_names_, index); error != 0) return error;
     }
   }
   if (lower.toc != 0) {
     const toc::Toc& toc = image_->toc();
     for (const toc::Dirent& entry : toc.entries(toc.inode(lower.toc))) {
-      if (seen.empty() || !seen.contains(std::string(toc.name(entry)))) visit(toc.name(entry), entry.type);
+      if (seen.empty() || !seen.contains(std::string(toc.name(entry)))) {
+        visit(toc.name(entry), entry.type, lower.has_layers() ? lower.layers->size() : 0);
+      }
     }
   }
   return 0;
@@ -93,9 +98,9 @@ std::shared_ptr<const Union::Listing> Union::listing(uint64_t node, bool fresh, 
     if (const auto known = listings_.find(node); known != listings_.end()) return known->second;
   }
   auto made = std::make_shared<Listing>();
-  error = list(node, [&](std::string_view name, uint8_t type) {
+  error = list(node, [&](std::string_view name, uint8_t, size_t layer) {
     const uint64_t hash = xxh64(name.data(), name.size());
-    made->push_back({kHashCookies | hash >> 2, std::string(name), type});
+    made->push_back({kHashCookies | hash >> 2, std::string(name), layer});
   });
   if (error != 0) return nullptr;
   std::sort(made->begin(), made->end(), [](const Listed& one, const Listed& other) {
@@ -140,10 +145,10 @@ int Union::readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fus
 
   // False when the reply is full or something failed.
   int failed = 0;
-  const auto put = [&](std::string_view name, uint64_t cookie) {
+  const auto put = [&](std::string_view name, uint64_t cookie, size_t layer) {
     if (!writer.fits(name)) return false;
     Found found;
-    failed = find_child(node, name, found);
+    failed = find_child(node, name, found, layer == kInUpper ? 0 : layer);
     if (failed != 0) return false;
     if (found.type == 0) return true;
     fuse::EntryOut out{};
@@ -167,7 +172,7 @@ int Union::readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fus
     const toc::Toc& toc = image_->toc();
     const auto entries = toc.entries(toc.inode(lower.toc));
     for (uint64_t at = std::max(offset, kFirstEntryCookie) - kFirstEntryCookie; at < entries.size(); ++at) {
-      if (!put(toc.name(entries[at]), at + kFirstEntryCookie + 1)) break;
+      if (!put(toc.name(entries[at]), at + kFirstEntryCookie + 1, 0)) break;
     }
     return result();
   }
@@ -180,7 +185,7 @@ int Union::readdir(uint64_t node, uint64_t offset, uint32_t size, bool plus, fus
                             [](uint64_t cookie, const Listed& entry) { return cookie < entry.cookie; });
   }
   for (; next != names->end(); ++next) {
-    if (!put(next->name, next->cookie)) break;
+    if (!put(next->name, next->cookie, next->layer)) break;
   }
   return result();
 }

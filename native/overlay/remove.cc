@@ -106,7 +106,12 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
       if (linkat(dir->get(), text.c_str(), upper_.work(), kept.c_str(), 0) != 0 && errno != EEXIST)
         return errno;
       record->set(kOrphan);
-      return upper_.make_whiteout(dir->get(), text.c_str());
+      const int error = upper_.make_whiteout(dir->get(), text.c_str());
+      if (error == 0) return 0;
+      // It has its name still, and no other.
+      record->clear(kOrphan);
+      unlinkat(upper_.work(), kept.c_str(), 0);
+      return error;
     }
     if (renameat(dir->get(), text.c_str(), upper_.work(), kept.c_str()) == 0) {
       record->set(kOrphan);
@@ -124,7 +129,10 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
     return error;
   }
   // Before the object is gone: its number may be another's right after that.
-  if (keep == Keep::kAttributes) mark_removed(*record, found.status);
+  if (keep == Keep::kAttributes) {
+    drop_idle_backing(*record);
+    mark_removed(*record, found.status);
+  }
   int error = 0;
   if (hide) {
     error = upper_.make_whiteout(dir->get(), text.c_str());
@@ -137,7 +145,7 @@ int Union::take_away(uint64_t parent, std::string_view name, const Found& found,
 
 int Union::check_empty(uint64_t node) {
   bool empty = true;
-  const int error = list(node, [&](std::string_view, uint8_t) { empty = false; });
+  const int error = list(node, [&](std::string_view, uint8_t, size_t) { empty = false; });
   if (error != 0) return error;
   return empty ? 0 : ENOTEMPTY;
 }

@@ -88,7 +88,7 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (!has_upper_) return EROFS;
   if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
-  if (is_file_whiteout(new_name)) return EINVAL;
+  if (is_reserved(new_name)) return EINVAL;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
 
   Found target;
@@ -182,6 +182,7 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
 
   // Before the object is gone: its number may be another's right after that.
   const bool goes = keep == Keep::kAttributes || (replaced_dir && target.in_upper && replaced != nullptr);
+  if (keep == Keep::kAttributes) drop_idle_backing(*replaced);
   if (goes) mark_removed(*replaced, target.status);
   const bool trade_places = S_ISDIR(source.type) && target.type == 0 && target.whiteout;
   const int error = move_object(*from, old_text.c_str(), *to, new_text.c_str(), trade_places, hide);

@@ -113,7 +113,8 @@ bool Union::start() {
   dirs_ = std::make_unique<FdCache>(descriptors);
   files_ = std::make_unique<FdCache>(descriptors);
   table_.recover();
-  if (has_upper_ && image_ != nullptr) finish_links();
+  if (has_upper_) restore_name_counts(upper_.work(), upper_.names());
+  if (has_upper_ && image_ != nullptr) finish_names();
   return true;
 }
 
@@ -201,8 +202,9 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   uint32_t flags = 0;
   if (found.in_upper) flags |= kUpper;
   if (found.marks.metacopy) flags |= kMetacopy;
-  if (found.marks.links > 0) flags |= kLinksBelow;
+  if (found.marks.names_below > 0) flags |= kNamesBelow;
   if (found.in_upper && !found.marks.capability) flags |= kNoCapability;
+  if (found.in_upper && found.marks.bare) flags |= kNoXattrs;
   if (found.in_upper && S_ISDIR(found.type) && found.lower.empty()) flags |= kOpaque;
   const uint64_t object = found.in_upper ? found.status.st_ino : 0;
   if (record == nullptr) record = table_.intern(ino, toc, parent, name, flags, object);
@@ -220,7 +222,7 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
   remember_lower(record->node, found.lower);
   out.nodeid = record->node;
   out.generation = table_.is_toc(record->node) ? 0 : record->generation;
-  if (found.in_upper && !record->has(kOrphan | kMetacopy | kLinksBelow)) {
+  if (found.in_upper && !record->has(kOrphan | kMetacopy | kNamesBelow)) {
     out.attr = fuse::Attr{};
     fill(found.status, out.attr);
     out.attr.ino = record->ino;
@@ -264,6 +266,7 @@ void Union::forget(uint64_t node, uint64_t count) {
     if (dirs_ != nullptr) dirs_->drop(node);
     forget_lower(node);
     forget_listing(node);
+    if (const uint32_t backing = record.backing.load(); backing != 0) close_backing_number(backing);
     if (record.has(kOrphan)) unlinkat(upper_.work(), Upper::orphan_name(node).c_str(), 0);
     if (record.has(kRemoved)) {
       const std::lock_guard guard(removed_mutex_);

@@ -7,6 +7,7 @@
 // number, so that a rename that is under way never leads to another file.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "fuse/dispatch.h"
@@ -151,10 +153,11 @@ class Union final : public fuse::Filesystem {
   bool rehome(NodeRecord& record, uint64_t parent, std::string_view name);
 
   // lookup.cc
-  int find_child(uint64_t parent, std::string_view name, Found& found);
+  // `from`: the layers before this one (of the directory's) are known not to say anything of the name.
+  int find_child(uint64_t parent, std::string_view name, Found& found, size_t from = 0);
   static bool is_directory_beneath(int layer, const std::string& path);
   // What `name` is below a directory, looking at the layers and the TOC alone.
-  void find_lower(const Lower& dir, std::string_view name, Found& found) const;
+  void find_lower(const Lower& dir, std::string_view name, Found& found, size_t from = 0) const;
   // As at::stat, with what the layer keeps in attributes.
   int layer_stat(uint32_t layer, const char* path, struct stat& status) const;
   [[nodiscard]] static bool is_private(std::string_view attribute) { return is_override(attribute); }
@@ -164,6 +167,8 @@ class Union final : public fuse::Filesystem {
   [[nodiscard]] bool is_file_whiteout(std::string_view name) const {
     return options_.file_whiteouts && name.starts_with(kFileWhiteout);
   }
+  // To whoever reads the upper as a layer it would be a whiteout.
+  [[nodiscard]] static bool is_reserved(std::string_view name) { return name.starts_with(kFileWhiteout); }
   void find_redirect(const Lower& dir, std::string_view redirect, Found& found) const;
   Lower lower_of(uint64_t node);
   Lower derive_lower(const NodeRecord& record);
@@ -185,20 +190,37 @@ class Union final : public fuse::Filesystem {
   int with_object(NodeRecord& record, const std::function<int(const At&, const struct stat&)>& action);
 
   // copy_up.cc
-  int copy_up(uint64_t node, Copy what, uint64_t data_size = UINT64_MAX);
+  // A change of attributes that is made to a copy before it has its place; then `done`, and `attr` is what it
+  // has now.
+  struct Change {
+    const fuse::SetattrIn& in;
+    bool done = false;
+    fuse::Attr attr{};
+  };
+  int copy_up(uint64_t node, Copy what, uint64_t data_size = UINT64_MAX, Change* change = nullptr);
   int copy_up_dir(uint64_t node, FileRef& file);
-  int copy_up_file(uint64_t node, Copy what, uint64_t data_size);
   int copy_up_data(NodeRecord& record, uint64_t data_size);
   int copy_attributes(const Lower& lower, int dir, const char* name, const struct stat& status);
-  int copy_xattrs(const Lower& lower, int dir, const char* name);
+  using SetXattr = std::function<int(const char* attribute, std::string_view value)>;
+  int copy_xattrs(const Lower& lower, const SetXattr& set);
   int copy_data(const Lower& lower, int to, uint64_t size);
   int lower_status(const Lower& lower, struct stat& status);
-  std::string links_name(const struct stat& lower) const;
-  bool heal_link(uint64_t parent, std::string_view name, const Found& found);
   std::string origin_text(uint64_t node, const Lower& lower, const struct stat& status) const;
   bool prepare_root(Failure& failure);
-  void finish_links();
+
+  // copy_file.cc
+  int copy_up_file(uint64_t node, const Lower& lower, const struct stat& status, Copy what,
+                   uint64_t data_size, Change* change);
+  int copy_up_unnamed(uint64_t node, const Lower& lower, const struct stat& status, const std::string& origin,
+                      const Place& place, int dir, Copy what, uint64_t data_size, Change* change);
+  void copied_up(NodeRecord& record, const struct stat& made, uint32_t flags);
   bool adopt(uint64_t node, const std::string& origin, const Place& place, int dir);
+
+  // names.cc
+  std::string lower_identity(const struct stat& lower) const;
+  bool give_name(uint64_t parent, std::string_view name, const Found& found);
+  void finish_names();
+
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 
   // create.cc
@@ -209,8 +231,15 @@ class Union final : public fuse::Filesystem {
   int link_in(NodeRecord& record, int dir, const char* name);
 
   // open.cc
-  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags);
+  fuse::OpenOut open_file(NodeRecord* record, uint64_t node, uint32_t flags, const fuse::Caller& caller);
   void notify_attributes(uint64_t node) const;
+  bool has_backing(NodeRecord& record, bool trusted);
+  uint32_t open_backing(uint64_t node, bool trusted);
+  void close_backing(NodeRecord& record);
+  void close_backing_number(uint32_t backing) const;
+  void keep_backing(uint64_t node);
+  void drop_idle_backing(NodeRecord& record);
+  bool expect_setuid(NodeRecord& record);
 
   // remove.cc
   enum class Keep { kNothing, kAttributes, kObject };
@@ -233,14 +262,17 @@ class Union final : public fuse::Filesystem {
                   bool trade_places, bool hide);
 
   // readdir.cc
+  // `layer`: the first of the directory's layers that says anything of the name, SIZE_MAX when the upper
+  // does.
   struct Listed {
     uint64_t cookie;
     std::string name;
-    uint8_t type;
+    size_t layer;
   };
+  using Visit = std::function<void(std::string_view name, uint8_t type, size_t layer)>;
   using Listing = std::vector<Listed>;
   uint64_t parent_ino(uint64_t node);
-  int list(uint64_t node, const std::function<void(std::string_view, uint8_t)>& visit);
+  int list(uint64_t node, const Visit& visit);
   std::shared_ptr<const Listing> listing(uint64_t node, bool fresh, int& error);
   void forget_listing(uint64_t node);
 
@@ -251,6 +283,7 @@ class Union final : public fuse::Filesystem {
   gid_t on_disk_gid(const fuse::SetattrIn& in) const;
   int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
+  bool is_large_below(uint64_t node);
   int strip_privileges(NodeRecord& record);
   int strip_privileges_for(const fuse::Caller& caller, uint64_t node);
 
@@ -264,6 +297,7 @@ class Union final : public fuse::Filesystem {
   static constexpr int kMaxMoves = 1000;
   static constexpr std::string_view kFileWhiteout = ".wh.";
   static constexpr size_t kCopyLocks = 64;
+  static constexpr size_t kMaxIdleBackings = 256;
   static constexpr size_t kLowerShards = 16;
   struct LowerShard {
     std::shared_mutex mutex;
@@ -301,6 +335,10 @@ class Union final : public fuse::Filesystem {
   std::mutex listings_mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<const Listing>> listings_;
   std::vector<uint64_t> listings_order_;
+  // Nodes that are not open and of which the kernel still has the file.
+  std::mutex idle_mutex_;
+  std::unordered_set<uint64_t> idle_backings_;
+  std::deque<uint64_t> idle_order_;
   // What a removed directory was, for whoever still holds it.
   std::mutex removed_mutex_;
   std::unordered_map<uint64_t, fuse::Attr> removed_;

@@ -29,7 +29,7 @@ constexpr long kLockPauseNs = 10 * 1000 * 1000;
 
 constexpr const char* kWorkName = "work";
 // Beside it, so that it is not emptied.
-constexpr const char* kLinksName = "links";
+constexpr const char* kKeptName = "links";
 constexpr const char* kWhiteoutName = "whiteout";
 
 int errno_of(int result) { return result < 0 ? -result : 0; }
@@ -70,6 +70,11 @@ bool Upper::open(const UpperOptions& options, Failure& failure) {
 
 // The subdirectory is the one that kernel overlayfs uses, and empties, as well.
 bool Upper::prepare_work(Failure& failure) {
+  if (const int before = at::open(options_.work_fd, kWorkName, O_RDONLY | O_DIRECTORY); before >= 0) {
+    const UniqueFd work(before);
+    // Which of the two it was is not known yet; an object has the one.
+    for (const bool user : {false, true}) restore_name_counts(work.get(), XattrNames(user));
+  }
   int error = remove_tree(options_.work_fd, kWorkName);
   if (error == ENOENT) error = 0;
   if (error == 0 && mkdirat(options_.work_fd, kWorkName, 0700) != 0) error = errno;
@@ -79,10 +84,10 @@ bool Upper::prepare_work(Failure& failure) {
     work_.reset(fd < 0 ? -1 : fd);
   }
   if (error == 0) {
-    if (mkdirat(options_.work_fd, kLinksName, 0700) != 0 && errno != EEXIST) error = errno;
-    const int fd = at::open(options_.work_fd, kLinksName, O_RDONLY | O_DIRECTORY);
+    if (mkdirat(options_.work_fd, kKeptName, 0700) != 0 && errno != EEXIST) error = errno;
+    const int fd = at::open(options_.work_fd, kKeptName, O_RDONLY | O_DIRECTORY);
     if (fd < 0 && error == 0) error = -fd;
-    links_.reset(fd < 0 ? -1 : fd);
+    kept_.reset(fd < 0 ? -1 : fd);
   }
   if (error == 0) return true;
   return failure.set("upper", error,
@@ -115,6 +120,9 @@ bool Upper::probe(Failure& failure) {
   // Another owner cannot be set: then all owners are kept beside.
   if (override_name_.empty() && geteuid() != 0) override_name_ = kOverrideContainers;
   unlinkat(work(), name.c_str(), 0);
+  // With owners in attributes, what is made is not what it is shown as.
+  makes_unnamed_ =
+      !overrides() && UniqueFd(openat(work(), at::kSelf, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)).valid();
   if (error == 0 && overrides()) {
     // By the root's others tell how the rest is kept.
     struct stat status {};
@@ -230,9 +238,16 @@ int Upper::make_unnamed(int dir, const char* name, mode_t mode, const fuse::Call
     if (error != EOPNOTSUPP && error != EISDIR) return error;
     return make(work(), name, S_IFREG | mode, 0, nullptr, caller, umask);
   }
+  return give_place(file.get(), work(), name);
+}
+
+int Upper::give_place(int fd, int dir, const char* name) {
+  // ENOENT: only for who has CAP_DAC_READ_SEARCH (linkat(2)).
+  if (linkat(fd, "", dir, name, AT_EMPTY_PATH) == 0) return 0;
+  if (errno != ENOENT) return errno;
   char path[40];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
-  return linkat(AT_FDCWD, path, work(), name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 
 int Upper::make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const {

@@ -50,7 +50,7 @@ class Upper {
   [[nodiscard]] int root() const { return options_.upper_fd; }
   [[nodiscard]] int work() const { return work_.get(); }
   // Copied-up files some of whose names are still only in a lower layer, by the number of the lower file.
-  [[nodiscard]] int links() const { return links_.get(); }
+  [[nodiscard]] int kept() const { return kept_.get(); }
   [[nodiscard]] const XattrNames& names() const { return *names_; }
   [[nodiscard]] bool has_acl() const { return has_acl_; }
   // Ownership, mode and type are kept in an attribute (override.h).
@@ -72,6 +72,10 @@ class Upper {
   int make_unnamed(int dir, const char* name, mode_t mode, const fuse::Caller& caller, mode_t umask) const;
   // The same with all attributes given, in the work directory.
   int make_exactly(const char* name, const ObjectAttributes& attributes, const char* target) const;
+  // Whether files can be made without a name (O_TMPFILE) and be given one later.
+  [[nodiscard]] bool makes_unnamed() const { return makes_unnamed_; }
+  // Gives such a file its name, where nothing is.
+  static int give_place(int fd, int dir, const char* name);
   // Owner, mode and times of an object, in the order in which none undoes another.
   int set_attributes(int dir, const char* name, const ObjectAttributes& attributes) const;
 
@@ -95,11 +99,12 @@ class Upper {
   UpperOptions options_;
   std::unique_ptr<XattrNames> names_;
   UniqueFd work_;
-  UniqueFd links_;
+  UniqueFd kept_;
   std::atomic<uint64_t> next_temporary_{0};
   bool has_acl_ = false;
   std::string override_name_;
   bool device_whiteouts_ = true;
+  bool makes_unnamed_ = false;
   // A whiteout in the work directory that others are links to.
   std::atomic<bool> whiteout_ready_{false};
 };

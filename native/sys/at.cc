@@ -10,8 +10,12 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
+#include <utility>
+
+#include "sys/unique_fd.h"
 
 namespace lamina::at {
 
@@ -43,6 +47,43 @@ struct ProcPath {
   }
 };
 
+// A name that is a path too long for one call (PATH_MAX), as a directory on the way and the rest.
+class Reached {
+ public:
+  Reached(int dir, const char* path) : dir_(dir), rest_(path) {
+    while (error_ == 0 && strlen(rest_) >= PATH_MAX) step();
+  }
+  [[nodiscard]] int dir() const { return dir_; }
+  [[nodiscard]] const char* rest() const { return rest_; }
+  // 0 or a negative errno.
+  [[nodiscard]] int error() const { return error_; }
+
+ private:
+  void step() {
+    // The last slash that is near enough.
+    std::string part(rest_, PATH_MAX - 1);
+    const size_t slash = part.rfind('/');
+    if (slash == std::string::npos) {
+      error_ = -ENAMETOOLONG;
+      return;
+    }
+    part.resize(slash);
+    UniqueFd next(open_beneath(dir_, part.c_str(), O_PATH | O_DIRECTORY));
+    if (!next.valid()) {
+      error_ = next.get();
+      return;
+    }
+    fd_ = std::move(next);
+    dir_ = fd_.get();
+    rest_ += slash + 1;
+  }
+
+  int dir_;
+  const char* rest_;
+  UniqueFd fd_;
+  int error_ = 0;
+};
+
 template <typename Modern, typename Old>
 ssize_t either(Modern&& modern, Old&& old) {
   if (has_xattrat.load(std::memory_order_relaxed)) {
@@ -58,7 +99,9 @@ ssize_t either(Modern&& modern, Old&& old) {
 }  // namespace
 
 int stat(int dir, const char* name, struct stat& status) {
-  return fstatat(dir, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+  const Reached at(dir, name);
+  if (at.error() != 0) return at.error();
+  return fstatat(at.dir(), at.rest(), &status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
 int open(int dir, const char* name, int flags, mode_t mode) {
@@ -67,10 +110,12 @@ int open(int dir, const char* name, int flags, mode_t mode) {
 }
 
 int open_beneath(int dir, const char* path, int flags) {
+  const Reached at(dir, path);
+  if (at.error() != 0) return at.error();
   open_how how{};
   how.flags = static_cast<uint64_t>(flags | O_NOFOLLOW | O_CLOEXEC);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const long fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
+  const long fd = syscall(SYS_openat2, at.dir(), at.rest(), &how, sizeof how);
   return fd >= 0 ? static_cast<int>(fd) : -errno;
 }
 
@@ -83,13 +128,23 @@ int chmod(int dir, const char* name, mode_t mode) {
   return fchmodat(dir, name, mode, 0) == 0 ? 0 : -errno;
 }
 
+ssize_t read_link(int dir, const char* name, char* target, size_t size) {
+  const Reached at(dir, name);
+  if (at.error() != 0) return at.error();
+  const ssize_t length = readlinkat(at.dir(), at.rest(), target, size);
+  return length >= 0 ? length : -errno;
+}
+
 ssize_t get_xattr(int dir, const char* name, const char* attribute, void* value, size_t size) {
+  const Reached at(dir, name);
+  if (at.error() != 0) return at.error();
   XattrArgs arguments{reinterpret_cast<uint64_t>(value), static_cast<uint32_t>(size), 0};
   return either(
       [&] {
-        return syscall(kGetxattrat, dir, name, AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof arguments);
+        return syscall(kGetxattrat, at.dir(), at.rest(), AT_SYMLINK_NOFOLLOW, attribute, &arguments,
+                       sizeof arguments);
       },
-      [&] { return lgetxattr(ProcPath(dir, name).text.c_str(), attribute, value, size); });
+      [&] { return lgetxattr(ProcPath(at.dir(), at.rest()).text.c_str(), attribute, value, size); });
 }
 
 int set_xattr(int dir, const char* name, const char* attribute, const void* value, size_t size, int flags) {
@@ -109,11 +164,15 @@ int remove_xattr(int dir, const char* name, const char* attribute) {
 }
 
 int list_xattrs(int dir, const char* name, std::vector<char>& names) {
+  const Reached at(dir, name);
+  if (at.error() != 0) return at.error();
   names.resize(1024);
   for (;;) {
     const ssize_t length = either(
-        [&] { return syscall(kListxattrat, dir, name, AT_SYMLINK_NOFOLLOW, names.data(), names.size()); },
-        [&] { return llistxattr(ProcPath(dir, name).text.c_str(), names.data(), names.size()); });
+        [&] {
+          return syscall(kListxattrat, at.dir(), at.rest(), AT_SYMLINK_NOFOLLOW, names.data(), names.size());
+        },
+        [&] { return llistxattr(ProcPath(at.dir(), at.rest()).text.c_str(), names.data(), names.size()); });
     if (length >= 0) {
       names.resize(static_cast<size_t>(length));
       return 0;

@@ -1,4 +1,5 @@
 // Objects named by a directory descriptor and one component, never followed when they are symbolic links.
+// What reads also takes a path of any length in a lower layer.
 // All return 0 (or a length) or a negative errno, so that no errno is lost on the way.
 #pragma once
 
@@ -19,6 +20,8 @@ int stat(int dir, const char* name, struct stat& status);
 int open(int dir, const char* name, int flags, mode_t mode = 0);
 // The same for a path of several components below `dir`, none of which may be a symbolic link.
 int open_beneath(int dir, const char* path, int flags);
+// The target of a symbolic link, without a zero at its end.
+ssize_t read_link(int dir, const char* name, char* target, size_t size);
 int chmod(int dir, const char* name, mode_t mode);
 
 // getxattr(2) and its like for (dir, name). A length of 0 asks for the size.

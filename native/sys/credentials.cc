@@ -1,6 +1,7 @@
 // The ids are remembered for each thread, so that a run of requests by one user costs no call at all.
 #include "sys/credentials.h"
 
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -8,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cstdint>
 
 namespace lamina {
 
@@ -53,6 +56,35 @@ void act_as_server() {
   static const uid_t uid = geteuid();
   static const gid_t gid = getegid();
   act_as(uid, gid, 0);
+}
+
+namespace {
+
+// The thread's capability sets, as two words each.
+struct Capabilities {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2]{};
+  [[nodiscard]] bool read() { return syscall(SYS_capget, &header, sets) == 0; }
+  [[nodiscard]] bool write() { return syscall(SYS_capset, &header, sets) == 0; }
+  [[nodiscard]] uint32_t& effective() { return sets[CAP_TO_INDEX(CAP_FSETID)].effective; }
+};
+
+}  // namespace
+
+WithoutFsetid::WithoutFsetid() {
+  Capabilities capabilities;
+  if (!capabilities.read()) return;
+  had_ = (capabilities.effective() & CAP_TO_MASK(CAP_FSETID)) != 0;
+  capabilities.effective() &= ~CAP_TO_MASK(CAP_FSETID);
+  holds_ = !had_ || capabilities.write();
+}
+
+WithoutFsetid::~WithoutFsetid() {
+  Capabilities capabilities;
+  if (!had_ || !capabilities.read()) return;
+  capabilities.effective() |= CAP_TO_MASK(CAP_FSETID);
+  // What it is permitted it may also take up again.
+  [[maybe_unused]] const bool written = capabilities.write();
 }
 
 }  // namespace lamina

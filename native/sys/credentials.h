@@ -18,4 +18,21 @@ void act_as(uid_t uid, gid_t gid, mode_t umask);
 // The server's own ids again, with an empty umask.
 void act_as_server();
 
+// While it lives the thread lacks CAP_FSETID (capabilities(7)), which lets setuid bits stay on a file that is
+// written.
+class WithoutFsetid {
+ public:
+  WithoutFsetid();
+  ~WithoutFsetid();
+  WithoutFsetid(const WithoutFsetid&) = delete;
+  WithoutFsetid& operator=(const WithoutFsetid&) = delete;
+
+  // False when the capability could not be laid down.
+  [[nodiscard]] bool holds() const { return holds_; }
+
+ private:
+  bool had_ = false;
+  bool holds_ = false;
+};
+
 }  // namespace lamina

@@ -100,6 +100,16 @@ int main(int argc, char** argv) {
   Mapping slot_memory = Mapping::shared(sizeof(fuse::DeviceSlot));
   auto& slot = *reinterpret_cast<fuse::DeviceSlot*>(slot_memory.data());
 
+  // As a server left it that was killed when it had performed a request: the reply is sent as it stands.
+  std::string kept;
+  append(kept, fuse::OutHeader{.len = sizeof(fuse::OutHeader) + 4, .error = 0, .unique = 1});
+  kept += "kept";
+  const fuse::InHeader performed{
+      .len = sizeof(fuse::InHeader), .opcode = fuse::kStatfs, .unique = 1, .nodeid = 1};
+  memcpy(slot.request, &performed, sizeof performed);
+  memcpy(slot.reply + 4096 - sizeof(fuse::OutHeader), kept.data(), kept.size());
+  slot.replied.store(1);
+
   int ends[2];
   CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
   UniqueFd kernel(ends[0]);
@@ -121,6 +131,8 @@ int main(int argc, char** argv) {
             &job) == 0);
 
   const auto answer = std::make_unique<char[]>(2 << 20);
+  CHECK(read(kernel.get(), answer.get(), 2 << 20) == static_cast<ssize_t>(kept.size()) &&
+        memcmp(answer.get(), kept.data(), kept.size()) == 0);
   uint64_t answered = 0;
   for (uint64_t round = 0; round < iterations; ++round) {
     const uint64_t unique = 2 + 2 * round;

@@ -1,12 +1,28 @@
 /** Help and usage errors in docker's shape (docker/cli: cli/cobra.go, cli/required.go). */
 import { Command, Help } from 'commander';
-import type { Option } from 'commander';
+import type { CommandOptions, ExecutableCommandOptions, Option } from 'commander';
 import { LaminaError } from '../errors.js';
 
 /** A command whose help looks like docker's; every command of the program is one. */
 export class DockerStyleCommand extends Command {
+  /** The words of the command line that name commands below this one; undefined: all commands are wanted. */
+  #wanted: readonly string[] | undefined;
+
+  /** With `wanted`, commands that the words do not name are not made. */
+  constructor(name?: string, wanted?: readonly string[]) {
+    super(name);
+    this.#wanted = wanted?.length === 0 ? undefined : wanted;
+  }
+
   override createCommand(name?: string): DockerStyleCommand {
-    return new DockerStyleCommand(name);
+    return new DockerStyleCommand(name, this.#wanted?.slice(1));
+  }
+
+  override command(nameAndArgs: string, options?: CommandOptions): ReturnType<this['createCommand']>;
+  override command(nameAndArgs: string, description: string, options?: ExecutableCommandOptions): this;
+  override command(nameAndArgs: string, ...rest: unknown[]): never {
+    const isWanted = this.#wanted === undefined || nameAndArgs.split(' ')[0] === this.#wanted[0];
+    return (isWanted ? super.command(nameAndArgs, ...(rest as [])) : UNWANTED) as never;
   }
 
   /** The usage line that the command was given, where the computed one would not do. */
@@ -48,6 +64,9 @@ export class DockerStyleCommand extends Command {
     return Object.assign(new DockerStyleHelp(), this.configureHelp());
   }
 }
+
+/** Stands for a command that is not made: whatever is said of it is forgotten. */
+const UNWANTED: unknown = new Proxy({}, { get: () => () => UNWANTED });
 
 class DockerStyleHelp extends Help {
   override formatHelp(command: Command, helper: Help): string {

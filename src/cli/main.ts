@@ -1,25 +1,29 @@
-#!/usr/bin/env node
 /** The command `lamina`: finds the command, runs it, prints errors, sets the exit status (125 for usage, as docker). */
 import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
 import { register as registerAnalyze } from './analyze/index.js';
+import { register as registerCompletion } from './completion/index.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerMount } from './mount.js';
 import { register as registerMounts } from './mounts.js';
+import { register as registerRegistry } from './registry/index.js';
 import { register as registerSystem } from './system/index.js';
 import { register as registerUmount } from './umount.js';
+import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
 
-export function createProgram(): Command {
-  const program = new DockerStyleCommand('lamina')
+/** With the words that name a command, just that one: making all of them takes 5 ms. */
+export function createProgram(wanted?: readonly string[]): Command {
+  const program = new DockerStyleCommand('lamina', wanted)
     .description('Mount, read and explain container images without unpacking them')
     .option('--root <string>', 'Directory of the store and its cache (LAMINA_ROOT)')
     .option('--debug', 'Print stack traces of unexpected errors')
+    .enablePositionalOptions()
     .version(`lamina version ${VERSION}`, '-v, --version', 'Print version information and quit');
   for (const register of [
     registerMount,
@@ -28,17 +32,38 @@ export function createProgram(): Command {
     registerContainers,
     registerAnalyze,
     registerImages,
+    registerRegistry,
     registerInspect,
     registerFs,
     registerSystem,
+    registerVersion,
   ])
     register(program);
+  registerCompletion(program, () => createProgram());
   program.hook('preAction', () => {
     const { root } = program.opts<{ root?: string }>();
     if (root !== undefined) process.env.LAMINA_ROOT = root;
   });
   configure(program);
   return program;
+}
+
+/** The words before the first option, but for `--root DIR`. */
+function leadingWords(argv: readonly string[]): readonly string[] {
+  const from = argv[0] === '--root' ? 2 : argv[0]?.startsWith('--root=') === true ? 1 : 0;
+  const end = argv.findIndex((word, index) => index >= from && word.startsWith('-'));
+  return argv.slice(from, end < 0 ? undefined : end);
+}
+
+/** The program with the command that is run; with all where it goes by another name, or does not exist. */
+function programFor(argv: readonly string[]): Command {
+  const words = leadingWords(argv);
+  if (words.length === 0) return createProgram();
+  const program = createProgram(words);
+  const [command] = program.commands;
+  const isGroup = command !== undefined && command.registeredArguments.length === 0 && words.length > 1;
+  const isFound = command !== undefined && (!isGroup || command.commands.length > 0);
+  return isFound ? program : createProgram();
 }
 
 /** Commander's settings are not inherited by commands that were added before. */
@@ -52,8 +77,9 @@ function configure(command: Command): void {
   for (const child of command.commands) configure(child);
 }
 
-async function main(argv: readonly string[]): Promise<void> {
-  const program = createProgram();
+export async function main(words: readonly string[]): Promise<void> {
+  const argv = withBooleans(words);
+  const program = programFor(argv);
   // Readers that go away (`| head`) end the program silently, as SIGPIPE would.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
@@ -115,4 +141,8 @@ function invokedCommand(program: Command, argv: readonly string[]): Command {
   return command;
 }
 
-await main(process.argv.slice(2));
+/** As docker's flags that are true or false: `--tls-verify` takes no word after it, but may have `=false`. */
+function withBooleans(argv: readonly string[]): string[] {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
+  return argv.map((word, index) => (word === '--tls-verify' && index < end ? '--tls-verify=true' : word));
+}

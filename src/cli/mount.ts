@@ -57,6 +57,7 @@ no_passthrough     serve the data of the container's own files as well (root; wi
 async function run(name: string, directory: string, flags: Flags): Promise<void> {
   const [
     { openImage, parseSize },
+    { openOrPull },
     { mountOpened },
     { parseMountOptions },
     { createBar },
@@ -64,6 +65,7 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     { containerLayer, sweepPrivateMounts },
   ] = await Promise.all([
     import('../image/open.js'),
+    import('./registry/on-demand.js'),
     import('../image/mount.js'),
     import('../mount/options.js'),
     import('./output/progress.js'),
@@ -93,10 +95,12 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
   };
   const image = await (
     container === undefined
-      ? openImage(name, {
-          ...openOptions,
-          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-        })
+      ? openOrPull(name, flags.platform, () =>
+          openImage(name, {
+            ...openOptions,
+            ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+          }),
+        )
       : (await import('../container/base.js')).openBase(container, openOptions)
   ).finally(() => progress.finish());
   try {

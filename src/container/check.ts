@@ -16,7 +16,7 @@ import {
   isWhiteoutDevice,
   isWhiteoutEntry,
   opaqueValue,
-  OVERRIDE_STAT,
+  overrideOf,
   parseOverride,
   parseRedirect,
   S_IFMT,
@@ -88,8 +88,9 @@ export async function checkContainer(
     try {
       const upper = store.upperOf(record);
       const toc = await base.toc();
-      const checker = new Checker(toc, overlayPrefix(record));
-      checker.check(treeOf(await scanDirectory(upper)), ROOT_INO);
+      const root = treeOf(await scanDirectory(upper));
+      const checker = new Checker(toc, overlayPrefix(record), overrideOf(root.disk));
+      checker.check(root, ROOT_INO);
       const leftovers = await leftoversIn(store.workOf(record), overlayPrefix(record));
       const kept = await keptFiles(store.workOf(record), overlayPrefix(record), toc);
       isUnfinished = kept.some((one) => one.isUnfinished);
@@ -129,6 +130,7 @@ class Checker {
   constructor(
     private readonly lower: TreeReader,
     private readonly prefix: OverlayPrefix,
+    private readonly override: ByteString | undefined,
   ) {}
 
   /** @param lowerIno the lower directory that shows through, if any */
@@ -182,7 +184,7 @@ class Checker {
     const isDirectory = type === 0o040000;
     for (const { name, value } of node.disk.xattrs) {
       const bad = (what: string): void => this.#find(node, what, { kind: 'removeXattr', name });
-      if (name === OVERRIDE_STAT && this.prefix === 'user.overlay.') {
+      if (name === this.override) {
         if (parseOverride(value) === undefined) bad(`${name} cannot be read`);
         continue;
       }

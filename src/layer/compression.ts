@@ -11,6 +11,8 @@ import type { ByteSource } from '../tar/source.js';
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
 const CHUNK_BYTES = 256 * 1024;
+/** As many as tell. */
+export const MAGIC_BYTES = 6;
 
 const MAGICS: readonly [Compression, readonly number[]][] = [
   ['gzip', [0x1f, 0x8b]],
@@ -28,12 +30,16 @@ function isZstdSkippable(head: Uint8Array): boolean {
 
 /** What `source` is compressed with, by its magic bytes; `none` for all that is not known. */
 export function detectCompression(source: ByteSource): Compression {
-  const head = Buffer.alloc(6);
-  const length = readSource(source, head, 0);
-  if (isZstdSkippable(head.subarray(0, length))) return 'zstd';
+  const head = Buffer.alloc(MAGIC_BYTES);
+  return compressionOf(head.subarray(0, readSource(source, head, 0)));
+}
+
+/** By the first bytes, MAGIC_BYTES where there are so many. */
+export function compressionOf(head: Uint8Array): Compression {
+  if (isZstdSkippable(head)) return 'zstd';
   return (
     MAGICS.find(
-      ([, magic]) => length >= magic.length && magic.every((byte, index) => head[index] === byte),
+      ([, magic]) => head.length >= magic.length && magic.every((byte, index) => head[index] === byte),
     )?.[0] ?? 'none'
   );
 }

@@ -67,6 +67,19 @@ export interface UpperNode {
 const HOST_XATTRS: ReadonlySet<ByteString> = new Set(['security.selinux']);
 /** Owner, mode and type of what could not be given them (containers/storage, pkg/idtools). */
 export const OVERRIDE_STAT = 'user.containers.override_stat';
+/** The same by fuse-overlayfs, with xattr_permissions=1; in the order in which native/overlay/override.h looks for them. */
+const OVERRIDES: readonly ByteString[] = [
+  OVERRIDE_STAT,
+  'security.fuseoverlayfs.override_stat',
+  'user.fuseoverlayfs.override_stat',
+];
+
+/**
+ * The attribute in which an upper directory keeps owners: the one that its root has (FORMAT.md). undefined: they are the objects' own.
+ */
+export function overrideOf(root: DiskEntry): ByteString | undefined {
+  return OVERRIDES.find((attribute) => root.xattrs.some(({ name }) => name === attribute));
+}
 const ESCAPE = 'overlay.';
 
 /** The type in st_mode. */
@@ -85,12 +98,14 @@ export function typeOfMode(mode: number): NodeType | undefined {
  */
 export function readUpper(entries: Iterable<DiskEntry>, prefix: OverlayPrefix): UpperNode {
   const ancestors: UpperNode[] = [];
+  let override: ByteString | undefined;
   for (const entry of entries) {
+    if (entry.depth === 0) override = overrideOf(entry);
     ancestors.length = Math.min(ancestors.length, entry.depth);
     const parent = ancestors.at(-1);
     if (ancestors.length !== entry.depth) throw badUpper(entry.name, 'its scan is out of order');
     const path = parent === undefined || parent.path === '' ? entry.name : `${parent.path}/${entry.name}`;
-    const node = nodeOf(entry, path, prefix, parent);
+    const node = nodeOf(entry, path, { prefix, override }, parent);
     parent?.children!.set(entry.name, node);
     ancestors.push(node);
   }
@@ -102,7 +117,7 @@ export function readUpper(entries: Iterable<DiskEntry>, prefix: OverlayPrefix): 
 function nodeOf(
   disk: DiskEntry,
   path: ByteString,
-  prefix: OverlayPrefix,
+  { prefix, override }: { prefix: OverlayPrefix; override: ByteString | undefined },
   parent: UpperNode | undefined,
 ): UpperNode {
   const own = new Map<ByteString, Buffer>();
@@ -112,8 +127,9 @@ function nodeOf(
       const inner = name.slice(prefix.length);
       if (inner.startsWith(ESCAPE)) shown.push({ name: prefix + inner.slice(ESCAPE.length), value });
       else own.set(inner, value);
-    } else if (name === OVERRIDE_STAT && prefix === 'user.overlay.') own.set(OVERRIDE_STAT, value);
-    else if (!HOST_XATTRS.has(name)) shown.push({ name, value });
+    } else if (OVERRIDES.includes(name)) {
+      if (name === override) own.set(OVERRIDE_STAT, value);
+    } else if (!HOST_XATTRS.has(name)) shown.push({ name, value });
   }
   const type = typeOfMode(disk.mode);
   if (type === undefined) throw badUpper(path, `it has the mode 0${disk.mode.toString(8)}`);
@@ -138,8 +154,8 @@ function nodeOf(
     disk,
   };
   if (isWhiteoutEntry(disk, parent?.disk, prefix)) return { ...node, type: 'whiteout' };
-  const override = own.get(OVERRIDE_STAT);
-  if (override !== undefined) applyOverride(node, override, path);
+  const kept = own.get(OVERRIDE_STAT);
+  if (kept !== undefined) applyOverride(node, kept, path);
   if (node.type === 'dir') {
     node.children = new Map();
     node.opaque = own.get('opaque')?.toString('latin1') === 'y';

@@ -162,12 +162,15 @@ function splitOption(word: string): [string, string | undefined] {
   return at < 0 ? [word, undefined] : [word.slice(0, at), word.slice(at + 1)];
 }
 
+/** As native/options.h has it. */
+const MAX_THREADS = 256;
+
 function parseThreads(value: string | undefined): number {
   const threads = Number(value);
-  if (!Number.isInteger(threads) || threads < 1 || threads > 64) {
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new LaminaError(
       'EUSAGE',
-      `mount option "threads" needs a number from 1 to 64, not "${value ?? ''}"`,
+      `mount option "threads" needs a number from 1 to ${MAX_THREADS}, not "${value ?? ''}"`,
     );
   }
   return threads;

@@ -82,6 +82,18 @@ export class Cache {
     );
   }
 
+  /** Takes a layer's plain tar, verified and on the disk, from a file on the same filesystem. */
+  async placeLayer(diffId: string, file: string): Promise<void> {
+    const directory = path.join(this.root, 'layers', diffId.replace(':', '-'));
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await chmod(file, 0o400);
+      await rename(file, path.join(directory, 'data'));
+    } catch (error) {
+      throw fromSystemError(error, 'cannot write', directory);
+    }
+  }
+
   /** The plain tar of a compressed archive. The caller closes the fd. */
   async inflatedArchive(
     blob: ByteSource,

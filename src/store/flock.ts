@@ -25,7 +25,16 @@ export async function tryLockDirectory(path: string): Promise<HeldLock | undefin
   return lock(path, constants.O_RDONLY | constants.O_DIRECTORY, ['--try']);
 }
 
-async function lock(path: string, flags: number, options: readonly string[]): Promise<HeldLock | undefined> {
+/** The lock of a file, which is made when it is missing; undefined when another process holds it. `fd` is open for reading and writing until it is released. */
+export async function tryLockFile(path: string): Promise<(HeldLock & { fd: number }) | undefined> {
+  return lock(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, ['--try']);
+}
+
+async function lock(
+  path: string,
+  flags: number,
+  options: readonly string[],
+): Promise<(HeldLock & { fd: number }) | undefined> {
   let fd: number;
   try {
     fd = openSync(path, flags, 0o600);
@@ -37,7 +46,7 @@ async function lock(path: string, flags: number, options: readonly string[]): Pr
     helper.stdin.end();
     helper.stdout.resume();
     const { status, said } = await helper.ended;
-    if (status === 0) return { release: () => closeSync(fd) };
+    if (status === 0) return { fd, release: () => closeSync(fd) };
     if (status !== 3) throw helperError(said, `cannot lock ${path}:`, status);
   } catch (error) {
     closeSync(fd);

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import { inflateStream } from '../layer/compression.js';
@@ -30,23 +31,43 @@ const WRITE_BUFFER_BYTES = 1 << 20;
 
 /** Returns the number of plain bytes written. Raises EDIGEST, ELIMIT, EBADTAR (damaged compression), EMEDIATYPE, ENOSPC. */
 export async function inflate(job: InflateJob, progress: InflateProgress = () => {}): Promise<number> {
-  const { blob, compression, maxBytes } = job;
+  const { blob, compression } = job;
   if (blob.sizeBytes === 0) throw new LaminaError('EBADTAR', `${blob.name} is empty`, { path: blob.name });
   const stored = new DigestCheck(job.digest, blob.name);
-  const plain = new DigestCheck(job.diffId, `${blob.name}, decompressed`);
+  let inflated: Readable;
+  try {
+    inflated = await inflateStream(compression, blob, (chunk) => {
+      stored.update(chunk);
+      progress(chunk.length);
+    });
+  } catch (error) {
+    throw inflateError(error, { name: blob.name, compression });
+  }
+  return writePlain(inflated, { ...job, name: blob.name }, () => stored.verify());
+}
+
+export interface PlainJob extends Pick<InflateJob, 'compression' | 'diffId' | 'maxBytes' | 'target'> {
+  /** Of the blob, for messages. */
+  name: string;
+}
+
+/** The second half of `inflate`, for bytes that come from elsewhere. `check` is called before the plain bytes are judged. */
+export async function writePlain(
+  inflated: Readable,
+  job: PlainJob,
+  check: () => void = () => {},
+): Promise<number> {
+  const { name, maxBytes } = job;
+  const plain = new DigestCheck(job.diffId, `${name}, decompressed`);
   let plainBytes = 0;
   const checkPlain = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       plainBytes += chunk.length;
       plain.update(chunk);
-      done(plainBytes > maxBytes ? tooLarge(blob.name, maxBytes) : null, chunk);
+      done(plainBytes > maxBytes ? tooLarge(name, maxBytes) : null, chunk);
     },
   });
   try {
-    const inflated = await inflateStream(compression, blob, (chunk) => {
-      stored.update(chunk);
-      progress(chunk.length);
-    });
     const file = createWriteStream(job.target, {
       flags: 'wx',
       mode: 0o600,
@@ -57,7 +78,7 @@ export async function inflate(job: InflateJob, progress: InflateProgress = () =>
   } catch (error) {
     throw inflateError(error, job);
   }
-  stored.verify();
+  check();
   plain.verify();
   return plainBytes;
 }
@@ -70,19 +91,22 @@ function tooLarge(name: string, maxBytes: number): LaminaError {
 }
 
 /** What a decoder found wrong with the data is not a fault of the system. */
-function inflateError(error: unknown, { blob, compression }: InflateJob): LaminaError {
+function inflateError(
+  error: unknown,
+  { name, compression }: Pick<PlainJob, 'name' | 'compression'>,
+): LaminaError {
   const { code, syscall, message } = error as NodeJS.ErrnoException;
   if (error instanceof LaminaError || syscall !== undefined || (code ?? '').startsWith('ERR_')) {
-    return fromSystemError(error, 'cannot decompress', blob.name);
+    return fromSystemError(error, 'cannot decompress', name);
   }
-  return new LaminaError('EBADTAR', `${blob.name}: its ${compression} data is damaged: ${message}`, {
-    path: blob.name,
+  return new LaminaError('EBADTAR', `${name}: its ${compression} data is damaged: ${message}`, {
+    path: name,
     cause: error,
   });
 }
 
 /** Hashes where a digest is promised. */
-class DigestCheck {
+export class DigestCheck {
   readonly #hash;
 
   constructor(

@@ -37,13 +37,23 @@ export class Staging {
   readonly #staged = new Map<string, string>();
   /** By digest, what was in the store already and was therefore not copied. */
   readonly #assumed = new Map<string, Assumed>();
+  /** By digest, how to get what was in the store already. */
+  readonly #relied = new Map<string, () => Promise<void>>();
   readonly #syncing: Promise<void>[] = [];
   #count = 0;
 
-  /** @param temporaries a directory on the store's filesystem */
+  /** Layers from which something was derived for the first time. */
+  readonly #derived = new Set<string>();
+  #isPublished = false;
+
+  /**
+   * @param temporaries a directory on the store's filesystem
+   * @param forget is told of layers from which something was derived, when they do not come in after all
+   */
   constructor(
     temporaries: string,
     private readonly blobs: BlobStore,
+    private readonly forget: (diffIds: readonly string[]) => void = () => {},
   ) {
     this.#directory = path.join(temporaries, temporaryName());
     try {
@@ -91,6 +101,22 @@ export class Staging {
     return { digest: found, sizeBytes };
   }
 
+  /**
+   * A file that is whole, verified, on the disk and on the store's filesystem: `publish` moves it, `dispose` leaves it where it is. When
+   * it goes before that, publishing fails and nothing is mentioned.
+   */
+  adopt(digest: string, file: string): void {
+    if (!this.#staged.has(digest)) this.#staged.set(digest, file);
+  }
+
+  /**
+   * A blob that the store has and that is relied on; `fetch` brings it again when it is gone by the time it is to be mentioned, and stages
+   * it.
+   */
+  rely(digest: string, fetch: () => Promise<void>): void {
+    this.#relied.set(digest, fetch);
+  }
+
   /** The file of a blob that was staged, or that the store has. */
   fileOf(digest: string): string {
     return this.#staged.get(digest) ?? this.blobs.pathOf(digest);
@@ -105,13 +131,17 @@ export class Staging {
 
   /** What was in the store when it was added, and is not now: removed meanwhile. Asked under the store's lock. */
   missing(): string[] {
-    return [...this.#assumed].filter(([digest]) => !this.blobs.has(digest)).map(([digest]) => digest);
+    return [...this.#assumed.keys(), ...this.#relied.keys()].filter((digest) => !this.blobs.has(digest));
   }
 
   /** Copies what `missing` named after all. */
   async restage(digests: readonly string[], progress: StagingProgress = () => {}): Promise<void> {
     for (const digest of digests) {
-      const assumed = this.#assumed.get(digest)!;
+      const fetch = this.#relied.get(digest);
+      this.#relied.delete(digest);
+      if (fetch !== undefined) await fetch();
+      const assumed = this.#assumed.get(digest);
+      if (assumed === undefined) continue;
       this.#assumed.delete(digest);
       await this.#copy(assumed.source, digest, progress);
     }
@@ -130,11 +160,19 @@ export class Staging {
     }
     this.#staged.clear();
     for (const directory of directories) syncDirectory(directory);
+    this.#isPublished = true;
+  }
+
+  /** Something is derived from this layer, before which there was nothing. */
+  derives(diffId: string): void {
+    this.#derived.add(diffId);
   }
 
   /** Removes what was not published. */
   dispose(): void {
     rmSync(this.#directory, { recursive: true, force: true });
+    if (!this.#isPublished && this.#derived.size > 0) this.forget([...this.#derived]);
+    this.#derived.clear();
   }
 
   #next(): string {

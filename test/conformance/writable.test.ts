@@ -15,6 +15,7 @@ import { directoryCases } from './cases/write/directories.js';
 import { linkCases } from './cases/write/link.js';
 import { lockCases } from './cases/write/locks.js';
 import { mappingCases } from './cases/write/mapping.js';
+import { programCases } from './cases/write/programs.js';
 import { removeCases } from './cases/write/remove.js';
 import { renameCases } from './cases/write/rename.js';
 import { unlinkedCases } from './cases/write/unlinked.js';
@@ -35,6 +36,7 @@ const GROUPS: Record<string, readonly Case[]> = {
   'extended attributes': writeXattrCases,
   directories: directoryCases,
   locks: lockCases,
+  programs: programCases,
 };
 const CASES = Object.values(GROUPS).flat();
 const PLACES = CASES.map((_, index) => `case-${index}`);

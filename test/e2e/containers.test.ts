@@ -124,7 +124,6 @@ describe.skipIf(!capable)('containers', () => {
         'EFIELD',
         'template parsing error: template: :1:2: executing "" at <.Nope>: map has no entry for key "Nope"',
       ],
-      [['commit', 'web', 'name:tag'], '', 'invalid target "name:tag"'],
       [
         ['commit', '-p', '--no-pause', 'web', 'oci:x'],
         '',

@@ -5,7 +5,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -103,6 +103,73 @@ describe.skipIf(!able)('the life of a mount', () => {
     const list = [...names, String.raw`a\:b`, String.raw`c\,d`].join(':');
     expect(bench.run('lamina', '-o', `lowerdir=${list},upperdir=u,workdir=w`, 'm').status).toBe(0);
     expect(bench.inside('ls | wc -l; cat a:b c,d')).toBe('302\na:bc,d');
+  });
+
+  it('makes the file of its counters when it is mounted, and none when it cannot be', () => {
+    expect(bench.run('lamina', '-o', 'lowerdir=missing,upperdir=u,workdir=w,stats=s', 'm').status).toBe(1);
+    expect(bench.run('lamina', '-o', `${COMPLETE},stats=s,unheard_of`, 'm').status).toBe(1);
+    expect(bench.run('lamina', '-o', `${COMPLETE},stats=missing/s`, 'm').status).toBe(1);
+    expect(readdirSync(bench.base)).not.toContain('s');
+    // Below the mount point: the directory there is the one that was there before.
+    expect(bench.run('lamina', '-o', `${COMPLETE},stats=m/s`, 'm').status).toBe(0);
+    expect(readdirSync(bench.mnt)).toEqual(['a']);
+    bench.umount();
+    expect(readFileSync(join(bench.mnt, 's'), 'latin1').slice(0, 8)).toBe('LAMSTAT1');
+  });
+
+  it('shows lower files whose path no call could take whole', () => {
+    const walk = (action: string): string =>
+      shellOk(
+        `python3 -c 'import os,sys
+os.chdir(sys.argv[1])
+for i in range(20):
+    if sys.argv[2] == "make": os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+if sys.argv[2] == "make":
+    open("f", "w").write("deep")
+    os.symlink("target", "l")
+    os.setxattr("f", "user.k", b"v")
+else:
+    print(open("f").read(), os.readlink("l"), os.getxattr("f", "user.k"), sorted(os.listdir(".")))
+    open("f", "a").write("er")
+    print(open("f").read())
+' ${action}`,
+        bench.base,
+      );
+    walk('l make');
+    bench.mount('lamina');
+    expect(walk('m look')).toBe("deep target b'v' ['f', 'l']\ndeeper\n");
+    bench.umount();
+    // rm(1) goes down step by step.
+    shellOk('rm -rf l/d* u/d*', bench.base);
+  });
+
+  it('counts the names of a lower file right after a crash between two steps of giving one', () => {
+    shellOk('ln l/a l/b; ln l/a l/c; echo other > l/d', bench.base);
+    bench.mount('lamina');
+    expect(bench.inside('chmod 600 a; stat -c %h a')).toBe('3\n');
+    bench.umount();
+    // As the server leaves it that was killed when it had counted b, before b had its place.
+    shellOk(
+      `ln w/links/* w/work/naming-1-x; setfattr -n trusted.overlay.lamina.links -v 1 w/work/naming-1-x`,
+      bench.base,
+    );
+    bench.mount('lamina');
+    expect(bench.inside('stat -c "%h %a" a; stat -c "%h %a" b; stat -c "%h %a" c; stat -c "%h %a" a')).toBe(
+      '3 600\n3 600\n3 600\n3 600\n',
+    );
+    bench.umount();
+    // And when it had not counted yet.
+    shellOk('rm -rf u w; mkdir u w', bench.base);
+    bench.mount('lamina');
+    bench.inside('chmod 640 a');
+    bench.umount();
+    shellOk('ln w/links/* w/work/naming-1-x', bench.base);
+    bench.mount('lamina');
+    expect(bench.inside('stat -c "%h %a" b; stat -c "%h %a" c; stat -c "%h %a" a')).toBe(
+      '3 640\n3 640\n3 640\n',
+    );
+    expect(shellOk('ls w/links w/work', bench.base)).not.toContain('naming');
   });
 
   it('refuses an upper that another mount has', () => {

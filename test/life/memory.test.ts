@@ -25,8 +25,8 @@ const OPERATIONS = Number(process.env['LAMINA_LIFE_OPERATIONS'] ?? 400_000) / 2;
 /** Until here the server's caches fill: what it has then is what it needs. */
 const WARM_UP = 50_000;
 const LOWER_FILES = 200;
-/** A leak of one record of 8 bytes for each file that is made would be 20 times this in ten million operations. */
-const MOST_GROWTH_KIB = 256;
+/** What threads take at their first use. A leak of 8 bytes for each file would be five times this in ten million operations, which make 330,000. */
+const MOST_GROWTH_KIB = 512;
 
 const capable =
   needs('root', '/dev/fuse', 'command g++') &&

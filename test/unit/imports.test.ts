@@ -20,7 +20,7 @@ const TYPESCRIPT_ORDER = [
   ['archive'],
   ['merge'],
   ['store'],
-  ['mount'],
+  ['registry', 'mount'],
   ['image'],
   ['container'],
   ['system'],

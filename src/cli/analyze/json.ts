@@ -66,13 +66,14 @@ export async function printJson(analysis: Analysis, out: Output): Promise<void> 
 }
 
 function fileInfo({ path, type, linkName, sizeBytes, mode, uid, gid }: DiveFile): object {
-  const special = GO_MODE_BITS.filter(([unix]) => (mode & unix) !== 0);
+  let goMode = (mode & 0o777) + (GO_TYPE_BITS[type] ?? 0);
+  for (const [unix, bit] of GO_MODE_BITS) if ((mode & unix) !== 0) goMode += bit;
   return {
     ...jsonName('path', path),
     typeFlag: TYPE_FLAGS[type].charCodeAt(0),
     ...jsonName('linkName', linkName),
     size: sizeBytes,
-    fileMode: (mode & 0o777) + (GO_TYPE_BITS[type] ?? 0) + special.reduce((sum, [, bit]) => sum + bit, 0),
+    fileMode: goMode,
     uid,
     gid,
     isDir: type === 'dir',

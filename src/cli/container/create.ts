@@ -15,16 +15,19 @@ export function register(parent: Command): void {
     .option('--name <string>', 'Assign a name to the container')
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
     .action(async (image: string, flags: Flags) => {
-      const [{ openImage }, { createContainer }, { createBar }] = await Promise.all([
+      const [{ openImage }, { openOrPull }, { createContainer }, { createBar }] = await Promise.all([
         import('../../image/open.js'),
+        import('../registry/on-demand.js'),
         import('../../container/create.js'),
         import('../output/progress.js'),
       ]);
       const progress = createBar('Decompressing');
-      const opened = await openImage(image, {
-        ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-        onProgress: progress.update,
-      }).finally(() => progress.finish());
+      const opened = await openOrPull(image, flags.platform, () =>
+        openImage(image, {
+          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+          onProgress: progress.update,
+        }),
+      ).finally(() => progress.finish());
       try {
         const { id } = await createContainer(await openStore(), opened, flags.name);
         process.stdout.write(`${id}\n`);

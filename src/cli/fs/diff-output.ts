@@ -37,7 +37,8 @@ export async function printDifferences(
     if (isAfterFiles || index > 0) await out.print('\n');
     await out.print(packageHeading(comparison));
     if (flags.stat === true) continue;
-    for (const change of comparison.changes) await out.print(utf8ToBytes(packageLine(change)));
+    for (const change of comparison.changes)
+      await out.print(`  ${out.name(utf8ToBytes(packageLine(change)))}\n`);
   }
 }
 
@@ -133,7 +134,7 @@ function packageLine({ name, place, kind, before, after }: PackageChange): strin
   const version = ({ version: text, arch }: InstalledPackage): string =>
     isOtherArch ? `${text} (${arch})` : text;
   const versions = [before, after].filter((one) => one !== undefined).map(version);
-  return `  ${SIGNS[kind]} ${name} ${versions.join(' -> ')}${place === undefined ? '' : `  ${place}`}\n`;
+  return `${SIGNS[kind]} ${name} ${versions.join(' -> ')}${place === undefined ? '' : `  ${place}`}`;
 }
 
 async function printJson(

@@ -37,17 +37,20 @@ export async function readImage(
   flags: ImageFlags,
   use: (reading: Reading) => void | Promise<void>,
 ): Promise<void> {
-  const [{ openImage }, { ImageView }, { Output }, { createBar }] = await Promise.all([
+  const [{ openImage }, { openOrPull }, { ImageView }, { Output }, { createBar }] = await Promise.all([
     import('../../image/open.js'),
+    import('../registry/on-demand.js'),
     import('../../merge/view.js'),
     import('./output.js'),
     import('../output/progress.js'),
   ]);
   const progress = createBar('Decompressing');
-  const opened = await openImage(name, {
-    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-    onProgress: progress.update,
-  }).finally(() => progress.finish());
+  const opened = await openOrPull(name, flags.platform, () =>
+    openImage(name, {
+      ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+      onProgress: progress.update,
+    }),
+  ).finally(() => progress.finish());
   try {
     if (flags.verify === true) await opened.verify();
     const out = new Output(process.stdout);

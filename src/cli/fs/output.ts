@@ -75,6 +75,8 @@ export function jsonText(value: object): ByteString {
 
 /** A name for JSON: text when it is UTF-8; otherwise escaped, with the bytes beside it in base64 as `<field>Bytes`. */
 export function jsonName(field: string, bytes: ByteString): Record<string, string> {
+  // Nearly all names; Buffers are what takes time.
+  if (/^[\x00-\x7f]*$/.test(bytes)) return { [field]: bytes };
   const buffer = bytesToBuffer(bytes);
   const text = buffer.toString('utf8');
   if (buffer.equals(Buffer.from(text))) return { [field]: text };

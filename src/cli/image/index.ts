@@ -6,6 +6,8 @@ import { register as registerInspect } from './inspect.js';
 import { register as registerLoad } from './load.js';
 import { register as registerLs } from './ls.js';
 import { register as registerPrune } from './prune.js';
+import { register as registerPull } from '../registry/pull.js';
+import { register as registerPush } from '../registry/push.js';
 import { register as registerRm } from './rm.js';
 import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
@@ -15,6 +17,8 @@ const BOTH = [
   registerImport,
   registerLoad,
   registerLs,
+  registerPull,
+  registerPush,
   registerRm,
   registerSave,
   registerTag,

@@ -12,7 +12,7 @@ import { libfuseOptions, loadFuseNative, mountFuseNative } from './fuse-native-b
 import { PortableFilesystem } from './fuse-native-filesystem.js';
 import { WritableFilesystem } from './portable/filesystem.js';
 import { tryLock } from './portable/lock.js';
-import { Upper } from './portable/upper.js';
+import { keepsOverrides, Upper } from './portable/upper.js';
 import { loadXattrs, XattrNames } from './portable/xattrs.js';
 
 export interface ServerOrder {
@@ -78,7 +78,7 @@ async function openUpper(
     const lockedFd = openSync(`/proc/self/fd/${workFd}`, constants.O_RDONLY | constants.O_DIRECTORY);
     if (!tryLock(lockedFd)) throw new StepError('lock', 'another mount has it');
     const xattrs = new XattrNames(userXattrs ? 'user.overlay.' : 'trusted.overlay.');
-    const overrides = process.geteuid!() !== 0;
+    const overrides = keepsOverrides(upperFd);
     return new WritableFilesystem(
       new Upper({ upperFd, workFd: lockedFd, xattrs, overrides }),
       lockedFd,

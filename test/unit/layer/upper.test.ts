@@ -67,8 +67,15 @@ test('override_stat says owner, mode and what could not be made', () => {
   expect(override('1:2:0600:pipe')).toMatchObject({ type: 'fifo' });
   for (const text of ['', '1:2', 'a:b:c', '1:2:9', '-1:0:0', '1:2:0600:char-1'])
     expect(override(text)).toBeUndefined();
+  const kept = upper([
+    ['f', FILE, { x: { 'user.containers.override_stat': '7:8:0640:block-8-1', 'user.k': 'v' } }],
+  ]);
+  // The root has none: then it says nothing anywhere, and is still not a user's.
+  expect(kept.children!.get('f')).toMatchObject({ type: 'file', uid: 0 });
+  expect(kept.children!.get('f')!.xattrs!.map(({ name }) => name)).toEqual(['user.k']);
   const root = upper(
     [
+      ['', DIR, { x: { 'user.containers.override_stat': '0:0:0755:dir' } }],
       ['dev', FILE, { x: { 'user.containers.override_stat': '7:8:0640:block-8-1' } }],
       ['f', FILE, { x: { 'user.containers.override_stat': '7:8:0640', 'user.k': 'v' }, sizeBytes: 3 }],
     ],

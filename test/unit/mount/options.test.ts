@@ -46,6 +46,7 @@ describe('mount options', () => {
     ['lowerdir=/x,rw', true, 'EROFS'],
     ['ro=1', true, 'EUSAGE'],
     ['threads=0', true, 'EUSAGE'],
+    ['threads=257', true, 'EUSAGE'],
     ['threads', true, 'EUSAGE'],
     ['verify=perhaps', true, 'EUSAGE'],
   ])('refuse "%s" (root: %s) with %s', (text, isRoot, code) => {

@@ -4,6 +4,7 @@
  */
 import { closeSync, constants, linkSync, mkdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import type { ByteString } from '../../../bytes.js';
+import { isReservedName } from '../../../layer/whiteout.js';
 import type { CopyUp } from './copy-up.js';
 import type { Place } from './descriptors.js';
 import { at, byDescriptor, openDirectory } from './descriptors.js';
@@ -17,6 +18,13 @@ import { findXattr, setXattr } from './xattrs.js';
 
 const { S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } = constants;
 const NAME_MAX = 255;
+
+/** Whether the last name of a path is one that may be made: a layer could not hold what begins as its whiteouts do. */
+export function checkNewName(path: ByteString): void {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  if (name.length > NAME_MAX) throw systemError('ENAMETOOLONG');
+  if (isReservedName(name)) throw systemError('EINVAL');
+}
 
 export class Names {
   readonly #upper: Upper;
@@ -124,7 +132,7 @@ export class Names {
   }
 
   #newName(path: ByteString): { place: Place; whiteout: boolean } {
-    if (path.length - path.lastIndexOf('/') - 1 > NAME_MAX) throw systemError('ENAMETOOLONG');
+    checkNewName(path);
     const found: Found | Missing = this.lookup.find(path);
     if (found.type !== undefined) throw systemError('EEXIST');
     const { dir, name } = this.parentOf(path);

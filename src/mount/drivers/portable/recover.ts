@@ -6,7 +6,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { WritableLayer } from '../native.js';
 import { tryLock } from './lock.js';
 import { Undo } from './undo.js';
-import { Upper } from './upper.js';
+import { keepsOverrides, Upper } from './upper.js';
 import { loadXattrs, XattrNames } from './xattrs.js';
 
 /** Does nothing while the layer is mounted: whoever has it has done this. */
@@ -17,7 +17,7 @@ export async function recoverLayer(layer: WritableLayer): Promise<void> {
   try {
     if (!tryLock(workFd)) return;
     const xattrs = new XattrNames(layer.userXattrs ? 'user.overlay.' : 'trusted.overlay.');
-    const upper = new Upper({ upperFd, workFd, xattrs, overrides: process.geteuid!() !== 0 });
+    const upper = new Upper({ upperFd, workFd, xattrs, overrides: keepsOverrides(upperFd) });
     new Undo(upper, workFd).recover();
     upper.close();
   } finally {

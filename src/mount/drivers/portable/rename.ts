@@ -8,15 +8,14 @@ import type { Place } from './descriptors.js';
 import { at } from './descriptors.js';
 import { systemError } from './errno.js';
 import type { Found } from './lookup.js';
+import { checkNewName } from './names.js';
 import type { Names } from './names.js';
-
-const NAME_MAX = 255;
 
 /** Raises what rename(2) raises. */
 export function rename(names: Names, from: ByteString, to: ByteString): void {
   const { lookup, undo } = names;
   const { upper } = lookup;
-  if (to.length - to.lastIndexOf('/') - 1 > NAME_MAX) throw systemError('ENAMETOOLONG');
+  checkNewName(to);
   if (from === to) return;
   const target = lookup.find(to);
   let source = lookup.get(from);

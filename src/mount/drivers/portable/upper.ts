@@ -72,6 +72,11 @@ export interface UpperOptions {
   overrides: boolean;
 }
 
+/** Whether owners are kept so: where the root has the attribute (FORMAT.md), and where this process may not set them. */
+export function keepsOverrides(upperFd: number): boolean {
+  return process.geteuid!() !== 0 || findXattr(`/proc/self/fd/${upperFd}/.`, OVERRIDE) !== undefined;
+}
+
 export class Upper {
   readonly root: number;
   readonly xattrs: XattrNames;

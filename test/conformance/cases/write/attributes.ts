@@ -279,6 +279,49 @@ const privileges: Case[] = [
     `,
   ),
   scripted(
+    "setuid that is given while another user has the file open goes at that user's next write",
+    `
+    chmod suid 777
+    @2000:2000 a := open suid O_WRONLY
+    @2000:2000 write $a x
+    chmod suid 6777
+    lstat suid mode = 6777
+    @2000:2000 write $a y
+    lstat suid mode = 0777
+    `,
+  ),
+  scripted(
+    'setuid that is given while root has the file open stays when root writes',
+    `
+    chmod suid 777
+    a := open suid O_RDWR
+    write $a x
+    chmod suid 6777
+    write $a y
+    lstat suid mode = 6777
+    `,
+  ),
+  scripted(
+    'a file that was written is read as it is by whoever opens it next, again and again',
+    `
+    put w/log one
+    cat w/log = one
+    a := open w/log O_WRONLY|O_APPEND
+    write $a two
+    cat w/log = onetwo
+    b := open w/log O_RDONLY
+    write $a three
+    read $b 100 = onetwothree
+    close $a
+    close $b
+    cat w/log = onetwothree
+    a := open w/log O_WRONLY
+    pwrite $a XXX 0
+    close $a
+    cat w/log = XXXtwothree
+    `,
+  ),
+  scripted(
     'O_TRUNC by another user clears them as well',
     `
     @2000:2000 open suid O_RDWR|O_TRUNC

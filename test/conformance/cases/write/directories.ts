@@ -224,10 +224,12 @@ const names: Case[] = [
       ['.wh.f', '.wh..wh..opq', '.wh.'],
       (name) => `put ${name} x\ncat ${name} = x\nrename ${name} w/${name}\nunlink w/${name}`,
     ) + '\ncat f = hello',
-    {
-      'lamina directories':
-        'refuses them with EINVAL where layers may hide names so (image-spec, layer.md), as a layer could not hold them',
-    },
+    Object.fromEntries(
+      (['lamina directories', 'lamina image', 'lamina fuse-native'] as const).map((subject) => [
+        subject,
+        'refuses them with EINVAL, as a layer could not hold them: there they hide names (image-spec, layer.md)',
+      ]),
+    ),
   ),
   scripted(
     'a path of 4,095 bytes, made step by step and used whole',
