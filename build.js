@@ -62,7 +62,12 @@ await build({ ...options, entryPoints: ['src/registry/undici.ts'] });
 // What a program, or another part of Lamina, starts or imports by its path.
 await build({
   ...options,
-  entryPoints: ['src/index.ts', 'src/mount/verifier-main.ts', 'src/mount/drivers/fuse-native-server.ts'],
+  entryPoints: [
+    'src/index.ts',
+    'src/mount/verifier-main.ts',
+    'src/mount/drivers/fuse-native-server.ts',
+    'src/bench/library-main.ts',
+  ],
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
 });

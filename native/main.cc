@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "load/load.h"
 #include "scan/scan.h"
 #include "stack.h"
 #include "supervisor.h"
@@ -27,6 +28,7 @@ constexpr const char* kUsage =
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
+    "       lamina-fuse load ... (native/load/load.h)\n"
     "       lamina-fuse --version\n";
 
 int serve(const std::vector<std::string>& arguments) {
@@ -90,5 +92,6 @@ int main(int argc, char** argv) {
   if (command == "scan") return lamina::scan::scan_command(arguments);
   if (command == "apply") return lamina::scan::apply_command(arguments);
   if (command == "lock") return lamina::scan::lock_command(arguments);
+  if (command == "load") return lamina::load::load_command(arguments);
   return lamina::run_stack(argv[0], all);
 }

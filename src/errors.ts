@@ -61,6 +61,10 @@ export const ERROR_CODES = {
   ETEMPLATE: { exitCode: 64, hint: 'How to write a template: https://docs.docker.com/go/formatting/' },
   EFIELD: { exitCode: 1, hint: 'See what there is with: --format json.' },
   EFILTER: { exitCode: 1, hint: 'Run the command with --help.' },
+  EBENCH: {
+    exitCode: 1,
+    hint: 'Figures of different work say nothing; leave that subject out, and report it.',
+  },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { prioritise } from './priority.js';
 import { serversOf } from './processes.js';
 import { dropDentriesAndInodes, run } from './system.js';
-import { compiled } from './work.js';
+import { compiled, SERVER } from './work.js';
 
 /** What every scenario is given: the work directory and what can be done in it. */
 export class Context {
@@ -15,7 +15,6 @@ export class Context {
     this.work = work;
     this.places = places;
     this.laminaOptions = laminaOptions;
-    this.loadProgram = compiled(work, 'load');
     this.writeLoadProgram = compiled(work, 'write-load');
     mkdirSync(join(work, 'mnt'), { recursive: true });
   }
@@ -47,9 +46,9 @@ export class Context {
     subject.prepare?.(image, { work: this.work });
   }
 
-  /** Runs bench/load/load.cc; -> { seconds, operations, bytes }. */
+  /** Runs `lamina-fuse load` (native/load/load.h), which `lamina bench` uses too; -> { seconds, operations, bytes }. */
   load(...args) {
-    return JSON.parse(run(this.loadProgram, args));
+    return JSON.parse(run(SERVER, ['load', ...args]));
   }
 
   /** Runs bench/load/write-load.cc; -> { seconds, operations, bytes }. */

@@ -11,6 +11,9 @@ import { fileURLToPath } from 'node:url';
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
+/** The built server, which is a load generator too. */
+export const SERVER = join(PROJECT, `prebuilds/linux-${process.arch}/lamina-fuse`);
+
 export const DEFAULT_WORK = join(tmpdir(), 'lamina-bench');
 
 /**

@@ -7,7 +7,8 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { timed, unmount } from '../lib/system.js';
-import { lamina, SERVER, withUring } from '../subjects/lamina.js';
+import { SERVER } from '../lib/work.js';
+import { lamina, withUring } from '../subjects/lamina.js';
 
 /** The merged TOC of the image, made by the command line in a cache of its own. */
 function tocOf(image, root, directory) {

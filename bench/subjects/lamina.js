@@ -7,10 +7,9 @@ import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { counters } from '../lib/requests.js';
 import { run, setUringEnabled, unmount, uringEnabled } from '../lib/system.js';
-import { PROJECT } from '../lib/work.js';
+import { PROJECT, SERVER } from '../lib/work.js';
 
 export const LAMINA = join(PROJECT, 'dist/cli/main.js');
-export const SERVER = join(PROJECT, `prebuilds/linux-${process.arch}/lamina-fuse`);
 
 /** Runs `lamina ...args` with its cache at `root`; -> stdout. */
 export function lamina(root, args, options = {}) {

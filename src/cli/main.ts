@@ -5,6 +5,7 @@ import { LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
 import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerCompletion } from './completion/index.js';
+import { register as registerBench } from './bench.js';
 import { register as registerContainers } from './container/index.js';
 import { register as registerFs } from './fs/index.js';
 import { register as registerImages } from './image/index.js';
@@ -31,12 +32,13 @@ export function createProgram(wanted?: readonly string[]): Command {
     registerMounts,
     registerContainers,
     registerAnalyze,
+    registerBench,
     registerImages,
     registerRegistry,
     registerInspect,
     registerFs,
-    registerSystem,
     registerVersion,
+    registerSystem,
   ])
     register(program);
   registerCompletion(program, () => createProgram());

@@ -24,12 +24,13 @@ const TYPESCRIPT_ORDER = [
   ['image'],
   ['container'],
   ['system'],
+  ['bench'],
   ['index.ts'],
   ['cli'],
 ];
 const NATIVE_ORDER = [
   ['sys'],
-  ['fuse', 'toc', 'scan'],
+  ['fuse', 'toc', 'scan', 'load'],
   ['overlay'],
   ['options'],
   ['session'],
