@@ -13,7 +13,7 @@ import { BlobStore } from './blobs.js';
 import { Cache, defaultRoot } from './cache.js';
 import { collectGarbage } from './collect.js';
 import type { Collected } from './collect.js';
-import { createFileSync, replaceFileSync } from './files.js';
+import { createFileSync, replaceFileSync, syncDirectory } from './files.js';
 import { takeLock } from './flock.js';
 import { layerDirectory } from './layer-facts.js';
 import { neededBy } from './needed.js';
@@ -126,6 +126,14 @@ export class ImageStore {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         const temporaries = path.join(this.root, 'tmp');
+        // So that the first image outlives a power cut: the directories that lead to it.
+        syncDirectory(this.blobs.directory);
+        try {
+          syncDirectory(path.dirname(this.root));
+        } catch (error) {
+          // One that may be passed through but not read.
+          if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+        }
         // A layout has an index from the start: one that is missing later was lost.
         createFileSync(path.join(this.root, INDEX), formatStoreIndex([]), temporaries);
         replaceFileSync(path.join(this.root, MARKER), Buffer.from(LAYOUT), temporaries);

@@ -150,11 +150,14 @@ export class Staging {
 
   /** Gives everything its name. Under the store's lock, after `sync`. */
   publish(): void {
-    const directories = new Set<string>();
+    // Also of what was there: who put it there may have been killed before its name was on the disk.
+    const relied = [...this.#assumed.keys(), ...this.#relied.keys()];
+    const directories = new Set(relied.map((digest) => path.dirname(this.blobs.pathOf(digest))));
     for (const [digest, file] of this.#staged) {
       const target = this.blobs.pathOf(digest);
       const directory = path.dirname(target);
-      if (!directories.has(directory)) mkdirSync(directory, { recursive: true });
+      if (!directories.has(directory) && mkdirSync(directory, { recursive: true }) !== undefined)
+        directories.add(path.dirname(directory));
       directories.add(directory);
       renameSync(file, target);
     }
