@@ -59,7 +59,8 @@ export function writeSummaries(root: string, images: readonly StoredImage[]): vo
   try {
     writeFileSync(temporary, JSON.stringify({ version: VERSION, images: Object.fromEntries(summaries) }), {
       flag: 'wx',
-      mode: 0o600,
+      // It says no more than index and blobs do.
+      mode: 0o644,
     });
     renameSync(temporary, path.join(root, FILE));
   } catch {
