@@ -1,5 +1,5 @@
 /** `load`: images from an archive into the store, every digest verified on the way. All of an archive's images come in, or none. */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import path from 'node:path';
 import type { ArchivedImage, ImageTransport, LayerBlob, OpenedArchive } from '../archive/image.js';
 import { manifestFor } from '../archive/manifest-for.js';
@@ -11,7 +11,7 @@ import type { Reference } from '../oci/reference.js';
 import { parsePlatform } from '../oci/platform.js';
 import { Cache } from '../store/cache.js';
 import type { ImageStore } from '../store/image-store.js';
-import { readLayerFacts, writeLayerFacts } from '../store/layer-facts.js';
+import { layerDirectory, readLayerFacts, writeLayerFacts } from '../store/layer-facts.js';
 import type { Staging } from '../store/staging.js';
 import type { IndexEntry, NewEntry } from '../store/store-index.js';
 import type { ByteSource } from '../tar/source.js';
@@ -152,6 +152,7 @@ async function lookInto(
 ): Promise<void> {
   const { diffId, digest, compression } = layer;
   if (readLayerFacts(store.root, diffId) !== undefined && store.blobs.has(digest!)) return;
+  if (!existsSync(layerDirectory(store.root, diffId))) staging.derives(diffId);
   const blob = openFile(staging.fileOf(digest!), layer.blob.name);
   let tar: ByteSource = blob;
   try {

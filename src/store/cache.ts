@@ -219,7 +219,8 @@ async function makeDirectories(root: string): Promise<void> {
  * else put there must not be taken for the same layers of another store.
  */
 async function temporaryCache(root: string, { code }: NodeJS.ErrnoException): Promise<string | undefined> {
-  if (!['EROFS', 'EACCES', 'EPERM'].includes(code ?? '')) return undefined;
+  // Node says ENOENT of a directory that cannot be made on a read-only filesystem.
+  if (!['EROFS', 'EACCES', 'EPERM', 'ENOENT'].includes(code ?? '')) return undefined;
   const isStore = await access(path.join(root, 'oci-layout'), constants.R_OK).then(
     () => true,
     () => false,

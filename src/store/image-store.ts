@@ -4,7 +4,7 @@
  * index is replaced first, then what nothing needs any more goes. Killed between the two, a store holds blobs that
  * nothing mentions, which the next removal takes away.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fromSystemError } from '../errors.js';
 import { formatReference } from '../oci/reference.js';
@@ -15,6 +15,8 @@ import { collectGarbage } from './collect.js';
 import type { Collected } from './collect.js';
 import { createFileSync, replaceFileSync } from './files.js';
 import { takeLock } from './flock.js';
+import { layerDirectory } from './layer-facts.js';
+import { neededBy } from './needed.js';
 import { Snapshot } from './snapshot.js';
 import { Staging } from './staging.js';
 import type { StagingProgress } from './staging.js';
@@ -55,7 +57,18 @@ export class ImageStore {
   /** Room for content on its way in; `dispose` it. Raises as the system does. */
   async stage(): Promise<Staging> {
     await this.#ensureLayout();
-    return new Staging(path.join(this.root, 'tmp'), this.blobs);
+    return new Staging(path.join(this.root, 'tmp'), this.blobs, (diffIds) => this.#forget(diffIds));
+  }
+
+  /** What was derived from layers that no image has: an archive outside that has them derives it again. */
+  #forget(diffIds: readonly string[]): void {
+    try {
+      const needed = neededBy(this, this.snapshot().entries).diffIds;
+      for (const diffId of diffIds)
+        if (!needed.has(diffId)) rmSync(layerDirectory(this.root, diffId), { recursive: true, force: true });
+    } catch {
+      // It stays until somebody prunes: what went wrong before is what is to be told.
+    }
   }
 
   /**
@@ -95,6 +108,8 @@ export class ImageStore {
           path.join(this.root, 'tmp'),
         );
     } catch (error) {
+      // Blobs that have their names already, without the index that was to mention them.
+      if (staging !== undefined) await collectGarbage(this, draft.before.entries, {}).catch(() => {});
       throw fromSystemError(error, 'cannot write the store', this.root);
     }
     await draft.finish();

@@ -42,10 +42,18 @@ export class Staging {
   readonly #syncing: Promise<void>[] = [];
   #count = 0;
 
-  /** @param temporaries a directory on the store's filesystem */
+  /** Layers from which something was derived for the first time. */
+  readonly #derived = new Set<string>();
+  #isPublished = false;
+
+  /**
+   * @param temporaries a directory on the store's filesystem
+   * @param forget is told of layers from which something was derived, when they do not come in after all
+   */
   constructor(
     temporaries: string,
     private readonly blobs: BlobStore,
+    private readonly forget: (diffIds: readonly string[]) => void = () => {},
   ) {
     this.#directory = path.join(temporaries, temporaryName());
     try {
@@ -152,11 +160,19 @@ export class Staging {
     }
     this.#staged.clear();
     for (const directory of directories) syncDirectory(directory);
+    this.#isPublished = true;
+  }
+
+  /** Something is derived from this layer, before which there was nothing. */
+  derives(diffId: string): void {
+    this.#derived.add(diffId);
   }
 
   /** Removes what was not published. */
   dispose(): void {
     rmSync(this.#directory, { recursive: true, force: true });
+    if (!this.#isPublished && this.#derived.size > 0) this.forget([...this.#derived]);
+    this.#derived.clear();
   }
 
   #next(): string {

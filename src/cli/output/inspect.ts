@@ -94,7 +94,7 @@ export function goStruct(type: string, fields: object, omitted: readonly string[
         Object.entries(shown).filter(([name, value]) => !omitted.includes(name) || !isEmpty(value)),
       ),
     );
-  return Object.defineProperty(shown, 'toJSON', { value: toJSON });
+  return Object.defineProperty(shown, 'toJSON', { value: toJSON, configurable: true });
 }
 
 function isEmpty(value: unknown): boolean {

@@ -45,7 +45,8 @@ async function run(flags: Flags): Promise<void> {
   } else {
     if (flags.repair !== true || damage.length > 0) for (const finding of findings) say(`${line(finding)}\n`);
     const { formatSize } = await import('../output/sizes.js');
-    const { images, blobs, bytes, layers, chains, containers } = checked;
+    const { images, blobs, bytes, layers, chains, containers, unreadable } = checked;
+    if (unreadable.length > 0) say(`Not checked, as this user may not read it: ${unreadable.join(' ')}\n`);
     say(
       `Checked ${images} images, ${blobs} blobs, ${layers} layers, ${chains} merged TOCs, ${containers} containers, ${formatSize(bytes, 3)}: ${summary(findings)}\n`,
     );

@@ -55,7 +55,15 @@ function keyOf({ subject, what }: Finding): string {
 }
 
 async function look(store: ImageStore): Promise<CheckResult> {
-  const checked: Checked = { images: 0, blobs: 0, bytes: 0, layers: 0, chains: 0, containers: 0 };
+  const checked: Checked = {
+    images: 0,
+    blobs: 0,
+    bytes: 0,
+    layers: 0,
+    chains: 0,
+    containers: 0,
+    unreadable: [],
+  };
   const index = checkIndex(store);
   if (index !== undefined) return { findings: [index], checked };
   const snapshot = store.snapshot();

@@ -7,6 +7,8 @@ import { openStoredManifest } from '../../store/open-stored.js';
 import type { Checked, Finding } from './finding.js';
 
 export async function checkContainers(images: ImageStore, checked: Checked): Promise<Finding[]> {
+  // Noted by what looks for half-done work in it.
+  if (checked.unreadable.includes('containers')) return [];
   const store = new ContainerStore(images.root);
   const findings: Finding[] = [];
   const damage = (id: string, what: string): void =>

@@ -5,7 +5,6 @@ import path from 'node:path';
 import { fromSystemError, LaminaError } from '../../errors.js';
 import { TocReader } from '../../merge/toc-reader.js';
 import { isDigest } from '../../oci/digest.js';
-import { namesIn } from '../../store/blobs.js';
 import type { ImageStore } from '../../store/image-store.js';
 import { factsFile, layerDirectory, readFactsFile } from '../../store/layer-facts.js';
 import { readSummaries } from '../../store/summaries.js';
@@ -13,6 +12,7 @@ import type { Snapshot } from '../../store/snapshot.js';
 import type { ByteSource } from '../../tar/source.js';
 import { factsOfTar } from './facts.js';
 import { hashOf } from './blobs.js';
+import { readableNames } from './finding.js';
 import type { Checked, Finding } from './finding.js';
 
 export async function checkDerived(
@@ -24,8 +24,8 @@ export async function checkDerived(
     ...checkLayers(store, checked),
     ...(await checkChains(store.root, checked)),
     ...checkSummaries(store.root, snapshot),
-    ...checkTemporaries(store.root),
-    ...(await checkLocks(store.root)),
+    ...checkTemporaries(store.root, checked),
+    ...(await checkLocks(store.root, checked)),
   ];
 }
 
@@ -38,7 +38,7 @@ function removing(root: string, name: string, what: string, kind: Finding['kind'
 }
 
 function checkLayers({ root, blobs }: ImageStore, checked: Checked): Finding[] {
-  return namesIn(path.join(root, 'layers')).flatMap((name) => {
+  return readableNames(root, 'layers', checked).flatMap((name) => {
     const diffId = name.replace('-', ':');
     if (!isDigest(diffId)) return [];
     checked.layers++;
@@ -72,7 +72,7 @@ function checkLayers({ root, blobs }: ImageStore, checked: Checked): Finding[] {
 
 async function checkChains(root: string, checked: Checked): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const key of namesIn(path.join(root, 'chains'))) {
+  for (const key of readableNames(root, 'chains', checked)) {
     const file = path.join(root, 'chains', key);
     checked.chains++;
     try {
@@ -118,9 +118,9 @@ function checkSummaries(root: string, { images }: Snapshot): Finding[] {
 }
 
 /** What a process that is gone was writing. */
-function checkTemporaries(root: string): Finding[] {
+function checkTemporaries(root: string, checked: Checked): Finding[] {
   return ['tmp', 'containers'].flatMap((directory) =>
-    namesIn(path.join(root, directory)).flatMap((name) => {
+    readableNames(root, directory, checked).flatMap((name) => {
       const pid = (directory === 'tmp' ? /^(\d+)-/ : /^\.tmp-(\d+)-/).exec(name)?.[1];
       if (pid === undefined || isAlive(Number(pid))) return [];
       return [removing(root, `${directory}/${name}`, 'a process that is gone left it half done', 'leftover')];
@@ -129,10 +129,10 @@ function checkTemporaries(root: string): Finding[] {
 }
 
 /** Sockets on which nobody listens. */
-async function checkLocks(root: string): Promise<Finding[]> {
+async function checkLocks(root: string, checked: Checked): Promise<Finding[]> {
   const directory = path.join(root, 'locks');
   const findings: Finding[] = [];
-  for (const name of namesIn(directory)) {
+  for (const name of readableNames(root, 'locks', checked)) {
     if (!name.endsWith('.lock') || (await isHeld(directory, name))) continue;
     findings.push(removing(root, `locks/${name}`, 'the process that held it is gone', 'leftover'));
   }

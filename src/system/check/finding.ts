@@ -1,4 +1,7 @@
 /** What a check of the store finds. */
+import path from 'node:path';
+import { LaminaError } from '../../errors.js';
+import { namesIn } from '../../store/blobs.js';
 import type { Draft } from '../../store/image-store.js';
 
 export interface Finding {
@@ -21,9 +24,22 @@ export interface Checked {
   layers: number;
   chains: number;
   containers: number;
+  /** What this user may not read, and was therefore not looked at. */
+  unreadable: string[];
 }
 
 export interface CheckResult {
   findings: Finding[];
   checked: Checked;
+}
+
+/** Names in a directory of the store; one that this user may not read is noted, and has none. */
+export function readableNames(root: string, directory: string, checked: Checked): string[] {
+  try {
+    return namesIn(path.join(root, directory));
+  } catch (error) {
+    if (!(error instanceof LaminaError) || error.code !== 'EACCES') throw error;
+    checked.unreadable.push(directory);
+    return [];
+  }
 }
