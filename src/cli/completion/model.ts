@@ -24,7 +24,7 @@ export interface CompletedCommand {
   isOpen: boolean;
 }
 
-const FILE_VALUES = new Set(['--root', '--output', '--input', '--file', '--svg', '--iidfile']);
+const FILE_VALUES = new Set(['--root', '--output', '--input', '--file', '--svg', '--work', '--iidfile']);
 
 /** Commands that take archives and layouts besides stored images. */
 const ALSO_FILES = /^lamina (?:mount|create|container create|fs|analyze|bench)\b/;
