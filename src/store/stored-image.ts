@@ -1,6 +1,4 @@
 /** An image of the store as a snapshot of the index shows it. What it says about itself is read when it is asked for. */
-import { statSync } from 'node:fs';
-import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import { parseConfig } from '../oci/config.js';
 import type { ImageConfig } from '../oci/config.js';
@@ -14,7 +12,7 @@ import type { Platform } from '../oci/platform.js';
 import { familiarReference } from '../oci/reference.js';
 import type { Reference } from '../oci/reference.js';
 import type { BlobStore } from './blobs.js';
-import { layerDirectory, readLayerFacts } from './layer-facts.js';
+import { readLayerFacts } from './layer-facts.js';
 import type { IndexEntry } from './store-index.js';
 import type { ImageSummary } from './summaries.js';
 
@@ -120,20 +118,6 @@ export class StoredImage {
     return this.manifest.layers.map(
       (layer, index) => readLayerFacts(this.root, diffIds[index] ?? '')?.contentBytes ?? layer.sizeBytes,
     );
-  }
-
-  /** Bytes on the disk of each blob and of what was derived from it, by what they are called. */
-  disk(): Map<string, number> {
-    const sizes = new Map<string, number>();
-    const add = (file: string): void => {
-      const stats = statSync(file, { throwIfNoEntry: false });
-      if (stats !== undefined) sizes.set(file, stats.size);
-    };
-    for (const { digest } of [this.descriptor, this.manifest.config, ...this.manifest.layers])
-      add(this.blobs.pathOf(digest));
-    for (const diffId of this.config.rootfs.diffIds)
-      add(path.join(layerDirectory(this.root, diffId), 'data'));
-    return sizes;
   }
 
   private names(isWanted: (name: Reference) => boolean): string[] {

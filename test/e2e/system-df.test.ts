@@ -117,7 +117,9 @@ describe.skipIf(!able)('system df', () => {
     expect(bytes(unique!)).toBeGreaterThan(sizeOf(layer('one').diffId));
     expect(Math.abs(bytes(size!) - bytes(shared!) - bytes(unique!))).toBeLessThan(bytes(size!) / 100);
     expect(rows.get('<none>')!.at(-1)).toBe('0');
-    expect(containers![0]).toEqual('CONTAINER ID,IMAGE,COMMAND,SIZE,CREATED,STATUS,NAMES'.split(','));
+    expect(containers![0]).toEqual(
+      'CONTAINER ID,IMAGE,COMMAND,LOCAL VOLUMES,SIZE,CREATED,STATUS,NAMES'.split(','),
+    );
     const container = containers![1]!;
     expect([container[0], container[1], container.at(-1)]).toEqual([id.slice(0, 12), 'one:1', 'holder']);
     expect(container).toContain('212B');
@@ -194,7 +196,7 @@ describe.skipIf(!able)('system df', () => {
       ` Kernel Version: ${release()}`,
       ' OSType: linux',
       ` Name: ${hostname()}`,
-      ` Root Dir: ${root}`,
+      ` Lamina Root Dir: ${root}`,
     ])
       expect(text.split('\n')).toContain(line);
     expect(text).toMatch(

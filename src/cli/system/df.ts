@@ -80,11 +80,13 @@ const IMAGES: ListKind = {
 };
 
 const CONTAINERS: ListKind = {
-  table: '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}',
+  table:
+    '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}',
   headings: {
     ID: 'CONTAINER ID',
     Image: 'IMAGE',
     Command: 'COMMAND',
+    LocalVolumes: 'LOCAL VOLUMES',
     Size: 'SIZE',
     RunningFor: 'CREATED',
     Status: 'STATUS',
@@ -165,6 +167,7 @@ async function rowsOf(
         CreatedAt: record.createdAt,
         ID: idOf(record.id),
         Image: record.image.name,
+        LocalVolumes: '0',
         Names: record.name,
         RunningFor: formatAge(Date.parse(record.createdAt)),
         Size: formatSize(sizeBytes, 3),

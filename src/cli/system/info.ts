@@ -67,7 +67,7 @@ function text(fields: Fields): string {
     ` CPUs: ${fields.NCPU}`,
     ` Total Memory: ${binarySize(fields.MemTotal)}`,
     ` Name: ${fields.Name}`,
-    ` Root Dir: ${fields.DockerRootDir}`,
+    ` Lamina Root Dir: ${fields.DockerRootDir}`,
   ];
   return `${lines.join('\n')}\n`;
 }
