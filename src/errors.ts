@@ -65,6 +65,11 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'Figures of different work say nothing; leave that subject out, and report it.',
   },
+  EDOCKERFILE: {
+    exitCode: 1,
+    hint: 'See what an instruction may look like: https://docs.docker.com/reference/dockerfile/',
+  },
+  EBUILD: { exitCode: 1, hint: 'See what the command printed above.' },
   ENOTMOUNTED: { exitCode: 1, hint: 'List the mounts with: lamina mounts.' },
 } as const satisfies Record<string, { exitCode: number; hint: string }>;
 

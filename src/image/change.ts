@@ -4,36 +4,67 @@
  */
 import { posix } from 'node:path';
 import { LaminaError } from '../errors.js';
+import { environment } from './expand.js';
 import {
   badInstruction,
-  expand,
+  expandedText,
   expandedWords,
+  InstructionError,
   jsonWords,
   namePairs,
   parseInstructions,
 } from './instruction.js';
-import type { Instruction } from './instruction.js';
+import type { Instruction, Words } from './instruction.js';
 
 /** The `config` member of an image's config, as JSON has it. */
 export type RunConfigJson = Record<string, unknown>;
 
-type Change = (config: RunConfigJson, instruction: Instruction, state: { isCmdSet: boolean }) => void;
+/** What one instruction has to know of those before it. */
+export interface ChangeState {
+  isCmdSet: boolean;
+}
+
+type Change = (config: RunConfigJson, instruction: Instruction, state: ChangeState, words: Words) => void;
 
 /** Applies the instructions in their order; `config` is not changed. Raises EUSAGE. */
 export function applyChanges(config: RunConfigJson, changes: readonly string[]): RunConfigJson {
   const changed = structuredClone(config);
   const state = { isCmdSet: false };
   for (const instruction of parseInstructions(changes)) {
-    const change = CHANGES.get(instruction.name);
-    if (change === undefined)
+    if (!CHANGES.has(instruction.name))
       throw new LaminaError('EUSAGE', `${instruction.name.toLowerCase()} is not a valid change command`, {
         hint: `The commands are: ${[...CHANGES.keys()].join(' ')}.`,
       });
-    if (instruction.rest === '' && instruction.name !== 'CMD' && instruction.name !== 'ENTRYPOINT')
-      throw badInstruction(instruction, `${instruction.name} requires at least one argument`);
-    change(changed, instruction, state);
+    try {
+      applyChange(changed, instruction, state);
+    } catch (error) {
+      if (!(error instanceof InstructionError)) throw error;
+      const { name, rest } = error.instruction;
+      throw new LaminaError('EUSAGE', `--change ${name} ${rest}: ${error.message}`, {
+        hint: 'Write it as in a Dockerfile, for example: --change "ENV NAME=value".',
+      });
+    }
   }
   return changed;
+}
+
+/**
+ * Changes `config` as one instruction says; false when it is none that only changes the config.
+ * @param words what variables stand for and what escapes; the config's own environment and a backslash when absent
+ * Raises InstructionError.
+ */
+export function applyChange(
+  config: RunConfigJson,
+  instruction: Instruction,
+  state: ChangeState,
+  words: Words = { lookup: environment(envOf(config)), escape: '\\' },
+): boolean {
+  const change = CHANGES.get(instruction.name);
+  if (change === undefined) return false;
+  if (instruction.rest === '' && instruction.name !== 'CMD' && instruction.name !== 'ENTRYPOINT')
+    throw badInstruction(instruction, `${instruction.name} requires at least one argument`);
+  change(config, instruction, state, words);
+  return true;
 }
 
 const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
@@ -56,17 +87,16 @@ const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
   ['ENV', env],
   [
     'EXPOSE',
-    (config, instruction) => {
-      for (const word of expandedWords(instruction.rest, envOf(config)))
+    (config, instruction, _state, words) => {
+      for (const word of expandedWords(instruction, words))
         for (const port of ports(word, instruction)) member(config, 'ExposedPorts')[port] = {};
     },
   ],
   ['HEALTHCHECK', healthcheck],
   [
     'LABEL',
-    (config, instruction) => {
-      for (const [name, value] of namePairs(instruction, envOf(config)))
-        member(config, 'Labels')[name] = value;
+    (config, instruction, _state, words) => {
+      for (const [name, value] of namePairs(instruction, words)) member(config, 'Labels')[name] = value;
     },
   ],
   [
@@ -82,18 +112,19 @@ const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
   ],
   [
     'STOPSIGNAL',
-    (config, instruction) => {
-      const signal = oneWord(config, instruction);
+    (config, instruction, _state, words) => {
+      const signal = oneWord(instruction, words);
       if (!/^(SIG)?[A-Z0-9+-]+$/i.test(signal))
         throw badInstruction(instruction, `Invalid signal: ${signal}`);
       config['StopSignal'] = signal;
     },
   ],
-  ['USER', (config, instruction) => void (config['User'] = oneWord(config, instruction))],
+  ['USER', (config, instruction, _state, words) => void (config['User'] = oneWord(instruction, words))],
   [
     'VOLUME',
-    (config, instruction) => {
-      const paths = jsonWords(instruction.rest) ?? expandedWords(instruction.rest, envOf(config));
+    (config, instruction, _state, words) => {
+      const json = jsonWords(instruction.rest)?.map((path) => expandedText(path, instruction, words));
+      const paths = json ?? expandedWords(instruction, words);
       if (paths.length === 0 || paths.includes(''))
         throw badInstruction(instruction, 'VOLUME specified can not be an empty string');
       for (const path of paths) member(config, 'Volumes')[path] = {};
@@ -101,18 +132,17 @@ const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
   ],
   [
     'WORKDIR',
-    (config, instruction) => {
+    (config, instruction, _state, words) => {
       const current = typeof config['WorkingDir'] === 'string' ? config['WorkingDir'] : '';
-      config['WorkingDir'] = posix.resolve('/', current, expand(instruction.rest, envOf(config)));
+      config['WorkingDir'] = posix.resolve('/', current, expandedText(instruction.rest, instruction, words));
     },
   ],
 ]);
 
-function env(config: RunConfigJson, instruction: Instruction): void {
-  const before = envOf(config);
-  const after = [...before];
+function env(config: RunConfigJson, instruction: Instruction, _state: ChangeState, words: Words): void {
+  const after = [...envOf(config)];
   // All values of one instruction see the environment from before it.
-  for (const [name, value] of namePairs(instruction, before)) {
+  for (const [name, value] of namePairs(instruction, words)) {
     const at = after.findIndex((pair) => pair.split('=')[0] === name);
     if (at < 0) after.push(`${name}=${value}`);
     else after[at] = `${name}=${value}`;
@@ -179,7 +209,7 @@ function ports(word: string, instruction: Instruction): string[] {
 }
 
 /** An array as it is; anything else is a command for the image's shell. */
-function commandLine(config: RunConfigJson, rest: string): string[] | null {
+export function commandLine(config: RunConfigJson, rest: string): string[] | null {
   const words = jsonWords(rest);
   if (words !== undefined) return words;
   if (rest === '') return null;
@@ -187,11 +217,11 @@ function commandLine(config: RunConfigJson, rest: string): string[] | null {
   return [...(shell.length === 0 ? ['/bin/sh', '-c'] : shell), rest];
 }
 
-function oneWord(config: RunConfigJson, instruction: Instruction): string {
-  const words = expandedWords(instruction.rest, envOf(config));
-  if (words.length !== 1)
+function oneWord(instruction: Instruction, words: Words): string {
+  const found = expandedWords(instruction, words);
+  if (found.length !== 1)
     throw badInstruction(instruction, `${instruction.name} requires exactly one argument`);
-  return words[0]!;
+  return found[0]!;
 }
 
 function envOf(config: RunConfigJson): string[] {

@@ -103,54 +103,77 @@ export async function openImage(name: string, options: OpenImageOptions = {}): P
         ...(located.reference === undefined ? {} : { reference: located.reference }),
       });
     }
-    const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
-    // Taken before indexing: what is written to from then on is noticed when the layer is verified.
-    const stamps = sources.map(contentStamp);
-    const unverified = (): Promise<UnverifiedLayer[]> =>
-      unverifiedLayers(archived.layers, sources, stamps, cache);
-    const key = hashed(archived.layers.map((layer, index) => layerKey(layer, sources[index]!)));
-    const indexOne = (place: number, index: number): LayerToc => {
-      const source = sources[place]!;
-      return indexLayer(
-        source,
-        { diffId: archived.layers[place]!.diffId, sizeBytes: source.sizeBytes },
-        index,
-      );
-    };
-    const places = [...archived.layers.keys()];
-    const makeToc = (): Promise<string> =>
-      cache.chainToc(key, () => encodeToc(mergeLayers(places.map((place) => indexOne(place, place)))));
-    const tocPath = await makeToc();
-    const renewToc = async (): Promise<void> => {
-      await cache.discard(tocPath);
-      await makeToc();
-    };
-    let toc: Promise<TocReader> | undefined;
-    let layerTocs: Promise<TocReader[]> | undefined;
-    return {
-      name,
-      located,
-      archived,
-      tocPath,
-      toc: () => (toc ??= loadToc(tocPath, renewToc)),
-      renewToc,
-      sources,
-      cache,
-      unverified,
-      verify: async () => verifyLayers(await unverified(), cache),
-      layerTocs: () =>
-        (layerTocs ??= Promise.all(
-          places.map(
-            async (place) =>
-              new TocReader(await encodeToc(indexOne(place, 0)), archived.layers[place]!.diffId),
-          ),
-        )),
-      close,
-    };
+    return await openLayers({ name, located, archived }, cache, { maxBytes, progress, closers });
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/**
+ * The same of an image that is open already: its layers' blobs stay open until it is closed, and are the caller's to close. Raises as
+ * `openImage` does of the layers.
+ */
+export async function openArchived(
+  image: Pick<OpenedImage, 'name' | 'located' | 'archived'>,
+  cache: Cache,
+): Promise<OpenedImage> {
+  const closers: (() => void)[] = [];
+  try {
+    const progress = new InflateTotal(undefined);
+    return await openLayers(image, cache, { maxBytes: defaultMaxInflated(), progress, closers });
+  } catch (error) {
+    for (const closer of closers.splice(0).reverse()) closer();
+    throw error;
+  }
+}
+
+async function openLayers(
+  { name, located, archived }: Pick<OpenedImage, 'name' | 'located' | 'archived'>,
+  cache: Cache,
+  { maxBytes, progress, closers }: { maxBytes: number; progress: InflateTotal; closers: (() => void)[] },
+): Promise<OpenedImage> {
+  const sources = await plainLayers(archived.layers, cache, maxBytes, progress, closers);
+  // Taken before indexing: what is written to from then on is noticed when the layer is verified.
+  const stamps = sources.map(contentStamp);
+  const unverified = (): Promise<UnverifiedLayer[]> =>
+    unverifiedLayers(archived.layers, sources, stamps, cache);
+  const key = hashed(archived.layers.map((layer, index) => layerKey(layer, sources[index]!)));
+  const indexOne = (place: number, index: number): LayerToc => {
+    const source = sources[place]!;
+    return indexLayer(source, { diffId: archived.layers[place]!.diffId, sizeBytes: source.sizeBytes }, index);
+  };
+  const places = [...archived.layers.keys()];
+  const makeToc = (): Promise<string> =>
+    cache.chainToc(key, () => encodeToc(mergeLayers(places.map((place) => indexOne(place, place)))));
+  const tocPath = await makeToc();
+  const renewToc = async (): Promise<void> => {
+    await cache.discard(tocPath);
+    await makeToc();
+  };
+  let toc: Promise<TocReader> | undefined;
+  let layerTocs: Promise<TocReader[]> | undefined;
+  return {
+    name,
+    located,
+    archived,
+    tocPath,
+    toc: () => (toc ??= loadToc(tocPath, renewToc)),
+    renewToc,
+    sources,
+    cache,
+    unverified,
+    verify: async () => verifyLayers(await unverified(), cache),
+    layerTocs: () =>
+      (layerTocs ??= Promise.all(
+        places.map(
+          async (place) => new TocReader(await encodeToc(indexOne(place, 0)), archived.layers[place]!.diffId),
+        ),
+      )),
+    close: () => {
+      for (const closer of closers.splice(0).reverse()) closer();
+    },
+  };
 }
 
 /** LAMINA_MAX_INFLATED in bytes, or the default. */
