@@ -166,14 +166,15 @@ export class Draft {
     const moved = entry.name === undefined ? undefined : this.#free(entry.name, made);
     if (moved === made) return undefined;
     const { digest } = made.descriptor;
-    // An image that has a name needs no entry without one, but a parent that one of them gave is kept.
+    // An image that has a name needs no entry without one, but what one of them says of how it was made is kept.
     const bare = this.entries.find((other) => isBare(other) && other.descriptor.digest === digest);
     if (entry.name === undefined && this.entries.some((other) => other.descriptor.digest === digest))
       return moved;
     if (bare !== undefined) this.entries = this.entries.filter((other) => other !== bare);
-    const parent = entry.parent ?? this.#parentOf(digest);
+    const parent = entry.parent ?? this.#said(digest, 'parent');
+    const buildKey = entry.buildKey ?? this.#said(digest, 'buildKey');
     this.entries.push(
-      parent === entry.parent ? made : makeEntry({ ...entry, ...(parent ? { parent } : {}) }),
+      makeEntry({ ...entry, ...(parent ? { parent } : {}), ...(buildKey ? { buildKey } : {}) }),
     );
     this.isChanged = true;
     return moved;
@@ -212,10 +213,10 @@ export class Draft {
     for (const done of this.#after) done(collected);
   }
 
-  #parentOf(digest: string): string | undefined {
+  #said(digest: string, what: 'parent' | 'buildKey'): string | undefined {
     return this.before.entries.find(
-      (other) => other.descriptor.digest === digest && other.parent !== undefined,
-    )?.parent;
+      (other) => other.descriptor.digest === digest && other[what] !== undefined,
+    )?.[what];
   }
 
   /** The entry that had the name; `made` itself where it has it already. */

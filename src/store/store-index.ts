@@ -15,6 +15,8 @@ import type { Reference } from '../oci/reference.js';
 
 /** Config digest of the image that this one was made from here. */
 const PARENT = 'dev.laminafs.image.parent';
+/** What the build step that made it depends on, as one digest: a build finds it again by that. */
+const BUILD_KEY = 'dev.laminafs.image.build';
 /** When it got this name, ISO 8601. */
 const TAGGED = 'dev.laminafs.image.tagged';
 
@@ -26,6 +28,7 @@ export interface IndexEntry {
   /** A name that another tool gave it and that is no reference: it keeps the image, but does not find it. */
   otherName: string | undefined;
   parent: string | undefined;
+  buildKey: string | undefined;
   taggedAt: string | undefined;
   json: Readonly<Record<string, unknown>>;
 }
@@ -37,6 +40,7 @@ export interface NewEntry {
   platform: Platform | undefined;
   name?: Reference;
   parent?: string;
+  buildKey?: string;
   taggedAt?: string;
 }
 
@@ -54,6 +58,7 @@ export function parseStoreIndex(bytes: Buffer | undefined, file: string): IndexE
       name: reference === undefined ? undefined : withDefaultTag(reference),
       otherName: reference === undefined ? written : undefined,
       parent: annotations.get(PARENT),
+      buildKey: annotations.get(BUILD_KEY),
       taggedAt: annotations.get(TAGGED),
       json: json as Record<string, unknown>,
     };
@@ -73,7 +78,7 @@ export function formatStoreIndex(entries: readonly IndexEntry[]): Buffer {
  * `umoci --image STORE:NAME` look for. The name, when there is one, must have a tag or a digest.
  */
 export function makeEntry(entry: NewEntry): IndexEntry {
-  const { mediaType, digest, sizeBytes, platform, name, parent, taggedAt } = entry;
+  const { mediaType, digest, sizeBytes, platform, name, parent, buildKey, taggedAt } = entry;
   if (name !== undefined && name.tag === undefined && name.digest === undefined)
     throw new LaminaError('EUSAGE', `${formatReference(name)} has neither a tag nor a digest`);
   const annotations: Record<string, string> = {
@@ -81,6 +86,7 @@ export function makeEntry(entry: NewEntry): IndexEntry {
       ? {}
       : { [IMAGE_NAME]: formatReference(name), [REF_NAME]: familiarReference(name) }),
     ...(parent === undefined ? {} : { [PARENT]: parent }),
+    ...(buildKey === undefined ? {} : { [BUILD_KEY]: buildKey }),
     ...(taggedAt === undefined ? {} : { [TAGGED]: taggedAt }),
   };
   const json = {
@@ -95,6 +101,7 @@ export function makeEntry(entry: NewEntry): IndexEntry {
     name,
     otherName: undefined,
     parent,
+    buildKey,
     taggedAt,
     json,
   };
