@@ -52,6 +52,14 @@ export const ERROR_CODES = {
     exitCode: 1,
     hint: 'See what is wrong, and repair it, with: lamina container check --repair CONTAINER.',
   },
+  ENORUNTIME: {
+    exitCode: 125,
+    hint: 'Install the Debian package crun or runc, or name a runtime with --runtime.',
+  },
+  ERUNTIME: { exitCode: 125, hint: 'See what the runtime says; LAMINA_RUNTIME names another.' },
+  EUSER: { exitCode: 125, hint: 'Name one that the image has, or give a number.' },
+  ENOCOMMAND: { exitCode: 127, hint: 'Check the command, and PATH in the image.' },
+  ENOTEXECUTABLE: { exitCode: 126, hint: 'Name a file that can be executed.' },
   ENETWORK: {
     exitCode: 1,
     hint: 'Check the network, the name of the registry and the proxy, then try again.',

@@ -28,10 +28,15 @@ it('keeps a POSIX code that the system gave, and calls the rest EIO', () => {
   expect(fromSystemError(own, 'cannot open')).toBe(own);
 });
 
-it('has an exit status for every code: 125 for usage, 64 as docker inspect for a template, 1 for the rest', () => {
+it('has an exit status for every code: 125 for usage and what cannot be started, 126 and 127 as a shell, 64 as docker inspect for a template, 1 for the rest', () => {
   const statuses = Object.entries(ERROR_CODES).map(([code, { exitCode }]) => [code, exitCode]);
   expect(statuses.filter(([, exitCode]) => exitCode !== 1)).toEqual([
     ['EUSAGE', 125],
+    ['ENORUNTIME', 125],
+    ['ERUNTIME', 125],
+    ['EUSER', 125],
+    ['ENOCOMMAND', 127],
+    ['ENOTEXECUTABLE', 126],
     ['ETEMPLATE', 64],
   ]);
 });

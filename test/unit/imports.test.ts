@@ -23,6 +23,8 @@ const TYPESCRIPT_ORDER = [
   ['registry', 'mount'],
   ['image'],
   ['container'],
+  ['runtime'],
+  ['build'],
   ['system'],
   ['bench'],
   ['index.ts'],

@@ -1,0 +1,102 @@
+/** Takes away what killed commands left: processes, mounts and the directories of bundles that nobody looks after any more. */
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { LaminaError } from '../errors.js';
+import { mountedDirectories } from '../mount/table.js';
+import { umount } from '../mount/umount.js';
+import {
+  bundleAt,
+  bundleNames,
+  bundleOwner,
+  bundlesDirectory,
+  isAbandoned,
+  isOwned,
+  removeBundle,
+} from './bundle.js';
+import type { Bundle } from './bundle.js';
+import { deleteContainer } from './execute.js';
+import { runtimeAt } from './find.js';
+
+export interface Orphan {
+  /** The name of its directory. */
+  name: string;
+  directory: string;
+  /** ID of the container that it ran. */
+  container: string | undefined;
+}
+
+/** Bundles whose owners are gone. */
+export function orphanedBundles(): Orphan[] {
+  return bundleNames().flatMap((name) => {
+    const directory = path.join(bundlesDirectory(), name);
+    if (name.startsWith('.')) return isAbandoned(name) ? [{ name, directory, container: undefined }] : [];
+    const owner = bundleOwner(name);
+    if (owner !== undefined && isOwned(owner)) return [];
+    return [{ name, directory, container: owner?.container }];
+  });
+}
+
+/** Ends what runs in it, unmounts what is mounted in it, removes it. */
+export async function removeOrphan({ name, directory }: Orphan): Promise<void> {
+  if (name.startsWith('.')) return rmSync(directory, { recursive: true, force: true });
+  const owner = bundleOwner(name);
+  if (owner !== undefined) await endProcesses(bundleAt(name), owner.runtime);
+  await endBundle(bundleAt(name));
+}
+
+/** Of the whole machine; it costs a look at one directory where there are none. */
+export async function sweepBundles(): Promise<void> {
+  for (const orphan of orphanedBundles()) await removeOrphan(orphan);
+}
+
+/** Unmounts what is mounted in a bundle and removes it. */
+export async function endBundle(bundle: Bundle): Promise<void> {
+  if (mountedDirectories().has(bundle.rootfs)) await unmountForGood(bundle.rootfs);
+  removeBundle(bundle);
+}
+
+async function unmountForGood(directory: string): Promise<void> {
+  try {
+    await umount(directory, { force: true });
+  } catch (error) {
+    if (!(error instanceof LaminaError) || error.code === 'ENOTMOUNTED') return;
+    await umount(directory, { lazy: true });
+  }
+}
+
+/**
+ * A runtime may be about to start the process, and it has no name for the container before: whatever names the bundle on its command line
+ * goes first, then the container, until neither is there.
+ */
+async function endProcesses(bundle: Bundle, runtimePath: string): Promise<void> {
+  const runtime = runtimeAt(runtimePath);
+  for (let tries = 0; tries < 50; tries++) {
+    const named = processesNaming(bundle.directory);
+    for (const pid of named) kill(pid);
+    deleteContainer(runtime, bundle.id);
+    if (named.length === 0) return;
+    await setTimeout(20);
+  }
+}
+
+function processesNaming(text: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((name) => {
+      try {
+        return readFileSync(`/proc/${name}/cmdline`, 'latin1').includes(text);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
