@@ -1,6 +1,7 @@
 /** Makes a container of an opened image: an empty upper directory that looks as the image's root does, and a record. */
 import type { OpenedImage } from '../image/open.js';
 import { ROOT_INO } from '../layer/tree.js';
+import type { TreeInode } from '../layer/tree.js';
 import { OVERRIDE_STAT } from '../layer/upper.js';
 import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { Applier } from './apply.js';
@@ -18,25 +19,13 @@ export async function createContainer(
 ): Promise<ContainerRecord> {
   const root = (await opened.toc()).inode(ROOT_INO);
   const { config } = opened.archived.config;
-  const isRoot = process.getuid?.() === 0;
   const container = {
     image: imageRecord(opened),
     userXattrs: needsUserXattrs(),
     command: [...(config.entrypoint ?? []), ...(config.cmd ?? [])],
     labels: Object.fromEntries(config.labels),
   };
-  // A union shows the attributes of the uppermost root. Whoever is not root keeps the image's owners in an attribute.
-  const prepare = async (upper: string): Promise<void> => {
-    const applier = new Applier(upper, { chown: isRoot });
-    const mode = root.mode.toString(8).padStart(4, '0');
-    const override = {
-      name: OVERRIDE_STAT,
-      value: Buffer.from(`${root.uid}:${root.gid}:0${mode}:dir`),
-    };
-    const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];
-    await applier.put('', { ...root, mode: isRoot ? root.mode : 0o700, xattrs });
-    await applier.finish('cannot prepare');
-  };
+  const prepare = (upper: string): Promise<void> => prepareUpper(upper, root);
   const create = (): Promise<ContainerRecord> => store.create(container, name, prepare);
   if (opened.located.transport !== 'store') return create();
   // Under the lock of the images, so that none is removed between being found and being held.
@@ -46,4 +35,21 @@ export async function createContainer(
     if (manifestDigest === undefined || !images.blobs.has(manifestDigest)) throw noSuchImage(imageId);
     return create();
   });
+}
+
+/**
+ * Makes an empty upper directory look as the image's root does: a union shows the attributes of the uppermost root. Whoever is not root
+ * keeps the image's owners in an attribute.
+ */
+export async function prepareUpper(upper: string, root: TreeInode): Promise<void> {
+  const isRoot = process.getuid?.() === 0;
+  const applier = new Applier(upper, { chown: isRoot });
+  const mode = root.mode.toString(8).padStart(4, '0');
+  const override = {
+    name: OVERRIDE_STAT,
+    value: Buffer.from(`${root.uid}:${root.gid}:0${mode}:dir`),
+  };
+  const xattrs = isRoot ? root.xattrs : [...(root.xattrs ?? []), override];
+  await applier.put('', { ...root, mode: isRoot ? root.mode : 0o700, xattrs });
+  await applier.finish('cannot prepare');
 }

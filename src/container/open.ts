@@ -22,7 +22,7 @@ export interface OpenedContainer {
   tree: OverlaidTree;
   /** Of the whole. */
   view: ImageView;
-  close(): void;
+  close: () => void;
 }
 
 export function overlayPrefix({ userXattrs }: ContainerRecord): OverlayPrefix {
@@ -35,22 +35,34 @@ export async function openContainer(
   record: ContainerRecord,
   options: BaseOptions = {},
 ): Promise<OpenedContainer> {
-  const directory = store.upperOf(record);
   const base = await openBase(record, options);
-  const closers = [() => base.close()];
-  const close = (): void => {
-    for (const closer of closers.splice(0).reverse()) closer();
-  };
+  try {
+    const opened = await openUpper(base, store.upperOf(record), overlayPrefix(record));
+    const close = (): void => {
+      opened.close();
+      base.close();
+    };
+    return { record, base, ...opened, close };
+  } catch (error) {
+    base.close();
+    throw error;
+  }
+}
+
+/** An upper directory over an opened image. Raises EUPPER, EIO. */
+export async function openUpper(
+  base: OpenedImage,
+  directory: string,
+  prefix: OverlayPrefix,
+): Promise<Omit<OpenedContainer, 'record' | 'base'>> {
   try {
     const lower = await base.toc();
-    const upper = readUpper(await scanDirectory(directory), overlayPrefix(record));
+    const upper = readUpper(await scanDirectory(directory), prefix);
     const tree = new OverlaidTree(lower, upper);
     const files = new UpperFiles(directory);
-    closers.push(() => files.close());
     const sources = [...base.sources, ...tree.files.map((node) => files.source(node))];
-    return { record, base, lower, upper, tree, view: new ImageView(tree, sources), close };
+    return { lower, upper, tree, view: new ImageView(tree, sources), close: () => files.close() };
   } catch (error) {
-    close();
     throw fromSystemError(error, 'cannot read', directory);
   }
 }

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import { mountOpened } from '../image/mount.js';
+import type { OpenedImage } from '../image/open.js';
 import type { MountContainer } from '../mount/mount.js';
 import { parseMountOptions } from '../mount/options.js';
 import { MountTable, processStart, runDirectory } from '../mount/table.js';
@@ -28,25 +29,40 @@ export async function withMount<T>(
   if (own !== undefined) return work(own.record.mountpoint);
   (await store.holdSoon(record))?.release();
   const image = await openBase(record);
+  return withPrivateMount(
+    image,
+    { container: containerLayer(store, record), close: () => image.close() },
+    work,
+  );
+}
+
+export interface PrivateMount {
+  /** What can be written to; without it the mount is read-only. */
+  container?: MountContainer;
+  /** As `mount -o` takes them. */
+  options?: readonly string[];
+  /** Called once the mount stands, or does not come about: its server has what it needs. */
+  close?: () => void;
+}
+
+/** A mount at a place that nobody is told, for as long as `work` takes. Raises what mounting raises. */
+export async function withPrivateMount<T>(
+  image: OpenedImage,
+  { container, options = [], close }: PrivateMount,
+  work: (mountpoint: string) => Promise<T>,
+): Promise<T> {
   let mountpoint: string | undefined;
   try {
     mountpoint = await privateDirectory();
     const isRoot = process.getuid?.() === 0;
-    const options = parseMountOptions(['verify=none'], false, isRoot, true);
-    const mounted = await mountOpened(
-      image,
-      mountpoint,
-      options,
-      'native',
-      undefined,
-      containerLayer(store, record),
-    );
+    const parsed = parseMountOptions(['verify=none', ...options], false, isRoot, container !== undefined);
+    const mounted = await mountOpened(image, mountpoint, parsed, 'native', undefined, container);
     mounted.release();
   } catch (error) {
     if (mountpoint !== undefined) await rmdir(mountpoint).catch(() => {});
     throw error;
   } finally {
-    image.close();
+    close?.();
   }
   try {
     return await work(mountpoint);
