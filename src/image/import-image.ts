@@ -127,6 +127,7 @@ export async function withDownload<T>(
   url: string,
   use: (file: string) => Promise<T>,
   onProgress: (doneBytes: number, totalBytes: number) => void = () => {},
+  onResponse: (response: Response) => void = () => {},
 ): Promise<T> {
   await Cache.open(root);
   const file = path.join(root, 'tmp', temporaryName());
@@ -138,6 +139,7 @@ export async function withDownload<T>(
       throw failed(cause?.message ?? (error as Error).message, error);
     });
     if (!response.ok || response.body === null) throw failed(`${response.status} ${response.statusText}`);
+    onResponse(response);
     const totalBytes = Number(response.headers.get('content-length') ?? 0);
     let doneBytes = 0;
     const body = Readable.fromWeb(response.body as ReadableStream);

@@ -32,6 +32,20 @@ function wanted(name: string): Reference | undefined {
 }
 
 async function pull(reference: Reference, platform: string | undefined, missing: LaminaError): Promise<void> {
+  process.stderr.write(`Unable to find image '${familiarReference(reference)}' locally\n`);
+  try {
+    await fetchImage(reference, platform);
+  } catch (error) {
+    if (!(error instanceof LaminaError)) throw error;
+    throw new LaminaError('ENOIMAGE', `${missing.message}; pulling it failed: ${error.message}`, {
+      cause: error,
+      hint: missing.hint,
+    });
+  }
+}
+
+/** Brings an image of a registry into the store, or finds that it is the newest; stderr tells of it. Raises what pulling raises. */
+export async function fetchImage(reference: Reference, platform: string | undefined): Promise<void> {
   const [
     { pullImage },
     { defaultMaxInflated },
@@ -50,7 +64,6 @@ async function pull(reference: Reference, platform: string | undefined, missing:
   const store = await openImages();
   const wantedPlatform = platform ?? process.env.DOCKER_DEFAULT_PLATFORM;
   const progress = createProgress({ isPlain: false, isTransient: true });
-  process.stderr.write(`Unable to find image '${familiarReference(reference)}' locally\n`);
   try {
     const { digest } = await withClient({}, (client) =>
       pullImage(store, client, reference, {
@@ -61,12 +74,6 @@ async function pull(reference: Reference, platform: string | undefined, missing:
     );
     progress.finish();
     process.stderr.write(`Digest: ${digest}\n`);
-  } catch (error) {
-    if (!(error instanceof LaminaError)) throw error;
-    throw new LaminaError('ENOIMAGE', `${missing.message}; pulling it failed: ${error.message}`, {
-      cause: error,
-      hint: missing.hint,
-    });
   } finally {
     progress.finish();
   }

@@ -17,7 +17,7 @@ import { kernelOptions } from '../options.js';
 /** A container's own layer, in overlayfs's format. */
 export interface WritableLayer {
   /** What it is called in a message. */
-  what: 'the container' | 'the upper directory';
+  what: 'the container' | 'the upper directory' | 'the build step';
   upperDirectory: string;
   workDirectory: string;
   /** Its attributes are `user.overlay.*`. */
