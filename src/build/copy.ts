@@ -111,11 +111,9 @@ class Copier {
     this.plan.put(path, newFile(mode, source.bytes, { ...this.#defaults, timeSec }), this.#defaults);
   }
 
-  /** What is in a directory of the source into one of the image. Only one that is new gets the source's attributes. */
+  /** What is in a directory of the source into one of the image, which is made like any other when it is not there. */
   #contents(view: ImageView, ino: number, target: ByteString): void {
-    if (target !== '' && this.plan.at(target) === undefined)
-      this.plan.put(target, { attributes: this.#changed(view.toc.inode(ino)) }, this.#defaults);
-    else this.plan.makeDirectory(target, this.#defaults);
+    this.plan.makeDirectory(target, this.#defaults);
     this.#children(view, ino, target, '');
   }
 
@@ -135,9 +133,13 @@ class Copier {
     this.plan.put(path, this.#entry(view, inode), this.#defaults);
   }
 
-  #entry(view: ImageView, inode: TreeInode): Parameters<LayerPlan['put']>[1] {
+  #entry(
+    view: ImageView,
+    inode: TreeInode,
+    attributes: Attributes = this.#changed(inode),
+  ): Parameters<LayerPlan['put']>[1] {
     return {
-      attributes: this.#changed(inode),
+      attributes,
       ...(inode.type === 'file' ? { content: { view, ino: inode.ino } } : {}),
       ...(inode.type !== 'dir' && inode.nlink > 1 ? { linkKey: `${viewNumber(view)}:${inode.ino}` } : {}),
     };
@@ -154,7 +156,7 @@ class Copier {
     };
   }
 
-  /** A tar's entries may take the place of what is there. */
+  /** A tar's entries may take the place of what is there, and keep owners and modes (BuildKit: --chown is for the directory). */
   #unpack(view: ImageView): void {
     this.plan.makeDirectory(this.#target, this.#defaults);
     const visit = (ino: number, target: ByteString): void => {
@@ -165,7 +167,8 @@ class Copier {
         if (inode.type === 'dir' && inode.implicit) {
           path = this.plan.resolve(path);
           this.plan.makeDirectory(path, this.#defaults);
-        } else if (inode.type !== 'socket') this.plan.replace(path, this.#entry(view, inode), this.#defaults);
+        } else if (inode.type !== 'socket')
+          this.plan.replace(path, this.#entry(view, inode, inode), this.#defaults);
         if (inode.type === 'dir') visit(child, path);
       }
     };

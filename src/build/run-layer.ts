@@ -43,7 +43,7 @@ export async function runLayer({ base, epochSec, ...command }: RunLayerRequest):
       ...{ upperDirectory: upper, workDirectory: work },
     };
     const isRoot = process.getuid?.() === 0;
-    const options = isRoot ? ['suid', 'dev'] : [];
+    const options = isRoot ? ['suid', 'dev', 'allow_other'] : [];
     const exitCode = await withPrivateMount(base, { container, options }, (rootfs) =>
       runInRoot({ ...command, rootfs }),
     );

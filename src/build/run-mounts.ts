@@ -89,7 +89,8 @@ async function prepare<T>(
       const options =
         typeof from === 'string' ? [`lowerdir=${realpathSync(from).replace(/[\\,:]/g, '\\$&')}`] : [];
       const image = typeof from === 'string' ? await sources.scratch() : from;
-      if (!mount.isWritable) return withPrivateMount(image, { options }, bind);
+      const own = process.getuid?.() === 0 ? ['allow_other'] : [];
+      if (!mount.isWritable) return withPrivateMount(image, { options: [...options, ...own] }, bind);
       // What is written goes nowhere.
       return withDirectory(sources.root, async (directory) => {
         const [upper, workDirectory] = [path.join(directory, 'upper'), path.join(directory, 'work')];
@@ -98,7 +99,7 @@ async function prepare<T>(
         if (options.length > 0)
           return withPrivateMount(
             image,
-            { options: [`${options[0]!},upperdir=${upper},workdir=${workDirectory}`] },
+            { options: [`${options[0]!},upperdir=${upper},workdir=${workDirectory}`, ...own] },
             bind,
           );
         const name = path.basename(directory);
@@ -106,7 +107,7 @@ async function prepare<T>(
           ...{ what: 'the build step' as const, id: name, name, userXattrs: needsUserXattrs() },
           ...{ upperDirectory: upper, workDirectory },
         };
-        return withPrivateMount(image, { container }, bind);
+        return withPrivateMount(image, { container, options: own }, bind);
       });
     }
   }

@@ -107,11 +107,25 @@ async function* xzChunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
     yield Buffer.from(buffer, byteOffset, byteLength);
 }
 
-/** As xzChunks. The package is a stream of the old kind, which readable-stream's pipeline does not stop for. */
+/**
+ * As xzChunks. The package is a stream of the old kind, which decodes while it is written to; wrapped in one of the new kind it seems to
+ * close too early when its input is short.
+ */
 async function* bzip2Chunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
   const { default: unbzip2 } = await import('unbzip2-stream');
   const decoder = unbzip2();
-  const input = Readable.from(stored);
-  input.on('error', (error) => decoder.destroy(error));
-  yield* new Readable().wrap(input.pipe(decoder as never) as never) as AsyncIterable<Buffer>;
+  const plain: Buffer[] = [];
+  const failures: Error[] = [];
+  decoder.on('data', (chunk: Uint8Array) => plain.push(Buffer.from(chunk)));
+  decoder.on('error', (error: Error) => failures.push(error));
+  const decoded = (): Buffer[] => {
+    if (failures[0] !== undefined) throw failures[0];
+    return plain.splice(0);
+  };
+  for (const chunk of stored) {
+    decoder.write(chunk);
+    yield* decoded();
+  }
+  decoder.end();
+  yield* decoded();
 }
