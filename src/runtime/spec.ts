@@ -105,7 +105,8 @@ export function specProcess(request: ProcessRequest): SpecProcess {
   const capabilities = capabilitySet(request.capabilities);
   return {
     terminal: request.terminal,
-    user: { uid, gid, additionalGids },
+    // As docker since CVE-2022-36109: a group that is not among the additional ones could be got rid of.
+    user: { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])] },
     args: request.args,
     env: request.env,
     cwd: request.cwd,

@@ -42,6 +42,9 @@ export const RUN_CASES: readonly BuildCase[] = [
   },
   {
     name: 'RUN with a secret',
+    differences: [
+      { paths: /^\/run\/secrets$/, reason: 'buildah leaves the directory in which the secret was mounted' },
+    ],
     dockerfile: 'FROM base\nRUN --mount=type=secret,id=s cp /run/secrets/s /s',
     args: ['--secret', 'id=s,src=SECRET'],
   },
@@ -71,13 +74,29 @@ export const RUN_CASES: readonly BuildCase[] = [
     dockerfile: 'FROM base AS one\nLABEL a=1\nFROM base AS two\nRUN false',
     args: ['--target', 'one'],
   },
-  { name: 'scratch', dockerfile: 'FROM scratch\nCOPY a /a', files: { a: 'a' } },
+  {
+    name: 'scratch',
+    differences: [
+      { config: 'WorkingDir', reason: 'BuildKit gives an image from scratch the directory /, buildah none' },
+    ],
+    dockerfile: 'FROM scratch\nCOPY a /a',
+    files: { a: 'a' },
+  },
   {
     name: 'scratch with a copy of a stage',
+    differences: [
+      { config: 'WorkingDir', reason: 'BuildKit gives an image from scratch the directory /, buildah none' },
+    ],
     dockerfile:
       'FROM base AS one\nRUN mkdir -p /o/p && echo x > /o/p/q && chown -R 3:4 /o\nFROM scratch\nCOPY --from=one /o /o\nENTRYPOINT ["/o"]',
   },
-  { name: 'COPY --from an image', dockerfile: 'FROM scratch\nCOPY --from=base /etc/passwd /opt/data /x/' },
+  {
+    name: 'COPY --from an image',
+    differences: [
+      { config: 'WorkingDir', reason: 'BuildKit gives an image from scratch the directory /, buildah none' },
+    ],
+    dockerfile: 'FROM scratch\nCOPY --from=base /etc/passwd /opt/data /x/',
+  },
   {
     name: 'FROM with a platform',
     dockerfile:
@@ -93,9 +112,5 @@ export const RUN_CASES: readonly BuildCase[] = [
     name: 'WORKDIR makes its directory',
     dockerfile: 'FROM base\nWORKDIR /new/deep\nCOPY a .',
     files: { a: 'a' },
-  },
-  {
-    name: 'network none',
-    dockerfile: 'FROM base\nRUN --network=none ls /sys/class/net | grep -v lo > /x; true',
   },
 ];
