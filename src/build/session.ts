@@ -1,10 +1,12 @@
 /** What all stages of one build share: images that are open, the cache, and the time. */
 import { closeSync } from 'node:fs';
 import type { LayerBlob } from '../archive/image.js';
+import { sweepPrivateMounts } from '../container/private-mount.js';
 import { LaminaError } from '../errors.js';
 import { openArchived } from '../image/open.js';
 import type { OpenedImage } from '../image/open.js';
 import { ImageView } from '../merge/view.js';
+import { sweepBundles } from '../runtime/sweep.js';
 import { Cache } from '../store/cache.js';
 import { openStoredManifest } from '../store/open-stored.js';
 import type { Snapshot } from '../store/snapshot.js';
@@ -38,6 +40,9 @@ export class Session {
   }
 
   static async open(options: BuildOptions, context: BuildContext): Promise<Session> {
+    // What killed builds left.
+    await sweepBundles();
+    await sweepPrivateMounts();
     return new Session(options, context, await Cache.open(options.store.root));
   }
 

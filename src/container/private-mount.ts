@@ -2,7 +2,7 @@
  * A mount of a container for as long as something is written to it: the one that is there, or one of our own that nobody else
  * sees the place of. One that a killed process left is taken down by the next that needs a mount or wants the container gone.
  */
-import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import { mountOpened } from '../image/mount.js';
@@ -90,19 +90,30 @@ async function privateDirectory(): Promise<string> {
   return mkdtemp(path.join(parent, `${PREFIX}${process.pid}-${processStart(process.pid)}-`));
 }
 
+/** Directories in which processes that are gone had something mounted. */
+export async function abandonedMounts(): Promise<string[]> {
+  const parent = path.join(runDirectory(), 'private');
+  const known = (await new MountTable().list()).map(({ record }) => record.mountpoint);
+  const left = await readdir(parent).catch(() => []);
+  return [...new Set([...known, ...left.map((name) => path.join(parent, name))])].filter((mountpoint) => {
+    const [, pid, start] = /^cp-(\d+)-(\d+)-/.exec(path.basename(mountpoint)) ?? [];
+    return path.dirname(mountpoint) === parent && pid !== undefined && processStart(Number(pid)) !== start;
+  });
+}
+
+export async function endAbandonedMount(mountpoint: string): Promise<void> {
+  try {
+    await umount(mountpoint, { force: true }).catch((error: unknown) => {
+      if (!(error instanceof LaminaError) || error.code !== 'ENOTMOUNTED') throw error;
+    });
+    await rmdir(mountpoint);
+  } catch (error) {
+    // Somebody else does the same at this moment.
+    if (!(error instanceof LaminaError) && (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
 /** Takes down what processes that are gone left mounted. */
 export async function sweepPrivateMounts(): Promise<void> {
-  const parent = path.join(runDirectory(), 'private');
-  for (const { record } of await new MountTable().list()) {
-    if (path.dirname(record.mountpoint) !== parent) continue;
-    const [, pid, start] = /^cp-(\d+)-(\d+)-/.exec(path.basename(record.mountpoint)) ?? [];
-    if (pid === undefined || processStart(Number(pid)) === start) continue;
-    try {
-      await umount(record.mountpoint, { force: true });
-      await rmdir(record.mountpoint);
-    } catch (error) {
-      // Somebody else does the same at this moment.
-      if (!(error instanceof LaminaError) && (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-  }
+  for (const mountpoint of await abandonedMounts()) await endAbandonedMount(mountpoint);
 }
