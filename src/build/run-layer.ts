@@ -4,10 +4,11 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { prepareUpper } from '../container/create.js';
 import { openUpper } from '../container/open.js';
-import { withPrivateMount } from '../container/private-mount.js';
+import { withOverlay, withPrivateMount } from '../container/private-mount.js';
 import type { OpenedImage } from '../image/open.js';
 import { layerEntries, writeLayer } from '../layer/diff.js';
 import { ROOT_INO } from '../layer/tree.js';
+import type { MountContainer } from '../mount/mount.js';
 import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { runInRoot } from '../runtime/run-in-root.js';
 import type { RunInRoot } from '../runtime/run-in-root.js';
@@ -42,16 +43,30 @@ export async function runLayer({ base, epochSec, ...command }: RunLayerRequest):
       ...{ what: 'the build step' as const, id: name, name, userXattrs },
       ...{ upperDirectory: upper, workDirectory: work },
     };
-    const isRoot = process.getuid?.() === 0;
-    const options = isRoot ? ['suid', 'dev', 'allow_other'] : [];
-    const exitCode = await withPrivateMount(base, { container, options }, (rootfs) =>
-      runInRoot({ ...command, rootfs }),
-    );
+    const exitCode = await withWritable(base, container, (rootfs) => runInRoot({ ...command, rootfs }));
     if (exitCode !== 0) return { exitCode, layer: undefined };
     return { exitCode, layer: await packUpper(base, upper, userXattrs, epochSec) };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/**
+ * The image with a layer that can be written to. For root the kernel's overlayfs writes to it, over the image that Lamina serves: in unpacking
+ * packages, which is what most commands of RUN do, it takes a third less time. Both leave the same format in the upper directory.
+ */
+async function withWritable<T>(
+  base: OpenedImage,
+  container: MountContainer,
+  work: (rootfs: string) => Promise<T>,
+): Promise<T> {
+  if (process.getuid?.() !== 0) return withPrivateMount(base, { container }, work);
+  const options = ['suid', 'dev', 'allow_other'];
+  if (!container.userXattrs && process.env.LAMINA_BUILD_OVERLAY !== '0') {
+    const done = await withPrivateMount(base, { options }, (lower) => withOverlay(lower, container, work));
+    if (done !== undefined) return done.result;
+  }
+  return withPrivateMount(base, { container, options }, work);
 }
 
 async function packUpper(

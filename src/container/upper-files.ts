@@ -28,6 +28,10 @@ export class UpperFiles {
     noDisposeOnSet: true,
   });
 
+  /** The directory of the file that was opened last: most files stand beside the one before. */
+  #directoryFd: number | undefined;
+  #directoryPath = '';
+
   /** Raises ENOENT, EACCES. Must be closed. */
   constructor(private readonly directory: string) {
     try {
@@ -52,6 +56,7 @@ export class UpperFiles {
 
   close(): void {
     this.#files.clear();
+    if (this.#directoryFd !== undefined) closeSync(this.#directoryFd);
     closeSync(this.#rootFd);
   }
 
@@ -70,17 +75,28 @@ export class UpperFiles {
   }
 
   #openAnew(path: ByteString): number {
-    const names = path.split('/');
-    const last = names.pop()!;
-    const opened: number[] = [];
+    const cut = path.lastIndexOf('/');
     try {
-      let fd = this.#rootFd;
-      for (const name of names) opened.push((fd = openSync(below(fd, name), DIRECTORY)));
-      return openSync(below(fd, last), FILE);
+      return openSync(below(this.#directoryOf(path.slice(0, Math.max(0, cut))), path.slice(cut + 1)), FILE);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') throw changed(path);
       throw fromSystemError(error, 'cannot read', `${this.directory}/${displayBytes(path)}`);
+    }
+  }
+
+  /** Raises as the system does. */
+  #directoryOf(path: ByteString): number {
+    if (path === '') return this.#rootFd;
+    if (this.#directoryFd !== undefined && this.#directoryPath === path) return this.#directoryFd;
+    const opened: number[] = [];
+    try {
+      let fd = this.#rootFd;
+      for (const name of path.split('/')) opened.push((fd = openSync(below(fd, name), DIRECTORY)));
+      opened.pop();
+      if (this.#directoryFd !== undefined) closeSync(this.#directoryFd);
+      this.#directoryPath = path;
+      return (this.#directoryFd = fd);
     } finally {
       for (const fd of opened) closeSync(fd);
     }
