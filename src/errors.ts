@@ -46,6 +46,7 @@ export const ERROR_CODES = {
   EMOUNT: { exitCode: 1, hint: 'See the step and the system error in the message.' },
   ENOCONTAINER: { exitCode: 1, hint: 'List the containers with: lamina ps -a.' },
   ENAME: { exitCode: 1, hint: 'Choose another name with --name, or remove the other container.' },
+  ENOTRUNNING: { exitCode: 1, hint: 'Start it first with: lamina start CONTAINER.' },
   EINUSE: { exitCode: 1, hint: 'Unmount it first; lamina mounts shows where it is mounted.' },
   EBASE: { exitCode: 1, hint: 'Put the archive that the container was made from back in its place.' },
   EUPPER: {
@@ -96,6 +97,8 @@ export interface ErrorFacts {
   /** Replaces the code's own hint. */
   hint?: string;
   cause?: unknown;
+  /** Replaces the code's own exit status: what keeps `run` from starting is 125, whatever it is. */
+  exitCode?: number;
 }
 
 /** Every error that Lamina raises on purpose. `message` says what failed and on what; `hint` how to mend it. */
@@ -107,12 +110,14 @@ export class LaminaError extends Error {
   readonly offset?: number;
   readonly errno?: string;
   readonly syscall?: string;
+  readonly #exitCode: number | undefined;
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.name = 'LaminaError';
     this.code = code;
     this.hint = facts.hint ?? ERROR_CODES[code].hint;
+    this.#exitCode = facts.exitCode;
     if (facts.path !== undefined) this.path = facts.path;
     if (facts.digest !== undefined) this.digest = facts.digest;
     if (facts.offset !== undefined) this.offset = facts.offset;
@@ -121,7 +126,7 @@ export class LaminaError extends Error {
   }
 
   get exitCode(): number {
-    return ERROR_CODES[this.code].exitCode;
+    return this.#exitCode ?? ERROR_CODES[this.code].exitCode;
   }
 }
 

@@ -38,10 +38,30 @@ export class DockerStyleCommand extends Command {
 
   /** Switches may be given a value, as pflag takes it: `--quiet=true`, `--human=false`. */
   override parseOptions(args: string[]): ReturnType<Command['parseOptions']> {
-    const end = args.indexOf('--');
+    const end = this.#ownWords(args);
     return super.parseOptions(
       args.flatMap((word, index) => (end >= 0 && index > end ? [word] : this.#switched(word))),
     );
+  }
+
+  /** Where the words of another program begin: after `--`, or after the first operand of a command that runs one. -1: nowhere. */
+  #ownWords(args: readonly string[]): number {
+    if (!(this as unknown as { _passThroughOptions: boolean })._passThroughOptions) return args.indexOf('--');
+    for (let index = 0; index < args.length; index++) {
+      const word = args[index]!;
+      if (word === '--' || !/^-./.test(word)) return index;
+      if (this.#takesNext(word)) index++;
+    }
+    return -1;
+  }
+
+  /** Whether the value of the option, or of the last of several short ones, is the next word. */
+  #takesNext(word: string): boolean {
+    if (word.startsWith('--')) return this.options.some(({ long, required }) => long === word && required);
+    for (let at = 1; at < word.length; at++)
+      if (this.options.some(({ short, required }) => short === `-${word[at]}` && required))
+        return at === word.length - 1;
+    return false;
   }
 
   /** `--name` and `--no-name` of a switch that is given a value; other words are left as they are. */

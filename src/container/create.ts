@@ -6,24 +6,34 @@ import { OVERRIDE_STAT } from '../layer/upper.js';
 import { needsUserXattrs } from '../mount/user-xattrs.js';
 import { Applier } from './apply.js';
 import { imageRecord } from './base.js';
-import type { ContainerRecord } from '../store/container-record.js';
+import type { ContainerRecord, ContainerSettings } from '../store/container-record.js';
 import { ImageStore } from '../store/image-store.js';
 import { noSuchImage } from '../store/snapshot.js';
 import type { ContainerStore } from './store.js';
 
-/** Raises ENAME, EUSAGE and what the system says; nothing is left then. */
+/**
+ * @param settings how it is to be run; as the image says when undefined
+ * @param labels over the image's
+ * Raises ENAME, EUSAGE and what the system says; nothing is left then.
+ */
 export async function createContainer(
   store: ContainerStore,
   opened: OpenedImage,
   name?: string,
+  settings?: ContainerSettings,
+  labels: Readonly<Record<string, string>> = {},
 ): Promise<ContainerRecord> {
   const root = (await opened.toc()).inode(ROOT_INO);
   const { config } = opened.archived.config;
   const container = {
     image: imageRecord(opened),
     userXattrs: needsUserXattrs(),
-    command: [...(config.entrypoint ?? []), ...(config.cmd ?? [])],
-    labels: Object.fromEntries(config.labels),
+    command:
+      settings === undefined
+        ? [...(config.entrypoint ?? []), ...(config.cmd ?? [])]
+        : [...(settings.entrypoint ?? []), ...(settings.cmd ?? [])],
+    labels: { ...Object.fromEntries(config.labels), ...labels },
+    ...(settings === undefined ? {} : { settings }),
   };
   const prepare = (upper: string): Promise<void> => prepareUpper(upper, root);
   const create = (): Promise<ContainerRecord> => store.create(container, name, prepare);

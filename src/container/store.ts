@@ -50,6 +50,11 @@ export class ContainerStore {
     return path.join(this.directory, id, WORK);
   }
 
+  /** A file or directory beside its layer. */
+  fileOf({ id }: ContainerPlace, name: string): string {
+    return path.join(this.directory, id, name);
+  }
+
   /**
    * @param name a random one when undefined
    * @param prepare fills the new upper directory

@@ -8,7 +8,7 @@
  *     hosts, hostname, resolv.conf, runtime.log
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fromSystemError } from '../errors.js';
 import { MountTable, processStart, runDirectory } from '../mount/table.js';
@@ -113,7 +113,16 @@ export function isAbandoned(name: string): boolean {
   return pid !== undefined && processStart(Number(pid)) !== start;
 }
 
-/** Removes its files. Nothing may be mounted in it any more. */
-export function removeBundle({ directory }: Bundle): void {
+/**
+ * Removes its files. A root that is still mounted keeps it, and all that is in it, from being removed: no file is ever reached through one.
+ * Raises EBUSY.
+ */
+export function removeBundle({ directory, rootfs }: Bundle): void {
+  try {
+    rmdirSync(rootfs);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      throw fromSystemError(error, 'cannot remove', rootfs);
+  }
   rmSync(directory, { recursive: true, force: true });
 }

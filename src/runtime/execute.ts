@@ -21,8 +21,8 @@ export interface Streams {
 export interface ForegroundOptions extends Streams {
   /** Kills the process, and all that it started. */
   abort?: AbortSignal;
-  /** The runtime was started: what is sent to it goes to the process inside. */
-  started?: (child: ChildProcess) => void;
+  /** The runtime writes the number of the process there as soon as it is. */
+  pidFile?: string;
 }
 
 export function writeSpec({ directory }: Bundle, spec: OciSpec): void {
@@ -44,7 +44,9 @@ export async function runForeground(
   const log = path.join(bundle.directory, 'runtime.log');
   const [program = '', ...words] = [
     ...runtime.command,
-    ...['--log', log, ...logFormat(runtime), 'run', '--bundle', bundle.directory, bundle.id],
+    ...['--log', log, ...logFormat(runtime), 'run', '--bundle', bundle.directory],
+    ...(options.pidFile === undefined ? [] : ['--pid-file', options.pidFile]),
+    bundle.id,
   ];
   const { stdin, stdout, stderr } = options;
   const target = (output: OutputTarget): 'inherit' | 'ignore' | 'pipe' =>
@@ -61,7 +63,6 @@ export async function runForeground(
   const kill = (): void => deleteContainer(runtime, bundle.id);
   options.abort?.addEventListener('abort', kill);
   try {
-    options.started?.(child);
     const status = await untilClosed(child, runtime);
     if (options.abort?.aborted === true) kill();
     const failure = status === 0 ? undefined : startFailure(log);

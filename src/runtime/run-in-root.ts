@@ -16,7 +16,7 @@ import { standardMounts } from './mounts.js';
 import type { SpecMount } from './mounts.js';
 import { specOf } from './spec.js';
 import type { Rlimit } from './spec.js';
-import { makeMountTargets } from './targets.js';
+import { makeMountTargets, removeMade } from './targets.js';
 import { resolveUser } from './user.js';
 
 export interface RunInRoot extends Partial<Streams> {
@@ -95,7 +95,7 @@ export async function runInRoot(request: RunInRoot): Promise<number> {
         ...(request.abort === undefined ? {} : { abort: request.abort }),
       });
     } finally {
-      targets.remove();
+      removeMade(targets);
     }
   } finally {
     removeBundle(bundle);

@@ -1,5 +1,5 @@
 /** Takes away what killed commands left: processes, mounts and the directories of bundles that nobody looks after any more. */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
@@ -39,7 +39,8 @@ export function orphanedBundles(): Orphan[] {
 
 /** Ends what runs in it, unmounts what is mounted in it, removes it. */
 export async function removeOrphan({ name, directory }: Orphan): Promise<void> {
-  if (name.startsWith('.')) return rmSync(directory, { recursive: true, force: true });
+  if (name.startsWith('.'))
+    return removeBundle({ id: name, directory, rootfs: path.join(directory, 'rootfs') });
   const owner = bundleOwner(name);
   if (owner !== undefined) await endProcesses(bundleAt(name), owner.runtime);
   await endBundle(bundleAt(name));
@@ -60,7 +61,8 @@ async function unmountForGood(directory: string): Promise<void> {
   try {
     await umount(directory, { force: true });
   } catch (error) {
-    if (!(error instanceof LaminaError) || error.code === 'ENOTMOUNTED') return;
+    if (!(error instanceof LaminaError)) throw error;
+    if (error.code === 'ENOTMOUNTED') return;
     await umount(directory, { lazy: true });
   }
 }

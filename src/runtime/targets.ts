@@ -8,22 +8,21 @@ import path from 'node:path';
 import { findInRoot, makeDirectoryInRoot, resolveInRoot } from './in-root.js';
 import type { SpecMount } from './mounts.js';
 
-interface Made {
-  path: string;
-  isFile: boolean;
-}
-
-export interface MountTargets {
-  /** Removes what was made and is still empty. Never raises. */
-  remove(): void;
+/** What was made, and the times of what it was made in; plain data, so that another process can take it away. */
+export interface MadeTargets {
+  /** In the order in which they were made. */
+  made: readonly { path: string; isFile: boolean }[];
+  /** Modification and access, as touch(1) takes them. */
+  times: Readonly<Record<string, { mtime: string; atime: string }>>;
 }
 
 /** Raises ENOTDIR, ELOOP and what the system says. */
-export function makeMountTargets(root: string, mounts: readonly SpecMount[]): MountTargets {
-  const made: Made[] = [];
-  const times = new Map<string, { mtimeNs: bigint; atimeNs: bigint }>();
+export function makeMountTargets(root: string, mounts: readonly SpecMount[]): MadeTargets {
+  const made: { path: string; isFile: boolean }[] = [];
+  const times: Record<string, { mtime: string; atime: string }> = {};
   const remember = (directory: string): void => {
-    if (!times.has(directory)) times.set(directory, statSync(directory, { bigint: true }));
+    const { mtimeNs, atimeNs } = statSync(directory, { bigint: true });
+    times[directory] ??= { mtime: touchTime(mtimeNs), atime: touchTime(atimeNs) };
   };
   const covered: string[] = [];
   for (const mount of mounts) {
@@ -31,8 +30,8 @@ export function makeMountTargets(root: string, mounts: readonly SpecMount[]): Mo
     const isCovered = covered.some((above) => isBelow(mount.destination, above));
     covered.push(mount.destination);
     if (isCovered || findInRoot(root, mount.destination) !== undefined) continue;
-    const isFile =
-      mount.type === 'bind' && !(statSync(mount.source, { throwIfNoEntry: false })?.isDirectory() ?? true);
+    const source = mount.type === 'bind' ? statSync(mount.source, { throwIfNoEntry: false }) : undefined;
+    const isFile = source !== undefined && !source.isDirectory();
     remember(resolveInRoot(root, mount.destination).path);
     const directory = isFile ? path.posix.dirname(mount.destination) : mount.destination;
     const { path: place, made: directories } = makeDirectoryInRoot(root, directory);
@@ -42,17 +41,20 @@ export function makeMountTargets(root: string, mounts: readonly SpecMount[]): Mo
     closeSync(openSync(file, 'wx', 0o644));
     made.push({ path: file, isFile });
   }
-  return { remove: () => removeMade(made, times) };
+  return { made, times };
+}
+
+/** Node's utimes(2) loses nanoseconds. */
+function touchTime(ns: bigint): string {
+  return `@${ns / 1_000_000_000n}.${String(ns % 1_000_000_000n).padStart(9, '0')}`;
 }
 
 function isBelow(inside: string, above: string): boolean {
   return inside === above || inside.startsWith(above.endsWith('/') ? above : `${above}/`);
 }
 
-function removeMade(
-  made: readonly Made[],
-  times: ReadonlyMap<string, { mtimeNs: bigint; atimeNs: bigint }>,
-): void {
+/** Removes what was made and is still empty. Never raises. */
+export function removeMade({ made, times }: MadeTargets): void {
   for (const { path: place, isFile } of [...made].reverse()) {
     try {
       if (!isFile) rmdirSync(place);
@@ -61,13 +63,10 @@ function removeMade(
       // Something was put there, or took its place: it is the container's now.
     }
   }
-  for (const [directory, { mtimeNs, atimeNs }] of times) {
-    // utimes(2) through Node loses nanoseconds.
-    const at = (ns: bigint): string =>
-      `@${ns / 1_000_000_000n}.${String(ns % 1_000_000_000n).padStart(9, '0')}`;
+  for (const [directory, { mtime, atime }] of Object.entries(times)) {
     try {
-      execFileSync('touch', ['-c', '-m', '-d', at(mtimeNs), directory], { stdio: 'ignore' });
-      execFileSync('touch', ['-c', '-a', '-d', at(atimeNs), directory], { stdio: 'ignore' });
+      execFileSync('touch', ['-c', '-m', '-d', mtime, directory], { stdio: 'ignore' });
+      execFileSync('touch', ['-c', '-a', '-d', atime, directory], { stdio: 'ignore' });
     } catch {
       // Gone, or not ours.
     }

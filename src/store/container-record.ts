@@ -14,9 +14,60 @@ export interface ContainerRecord {
   image: ContainerImage;
   /** The upper directory's attributes are `user.overlay.*`: its user may not set `trusted.` ones. */
   userXattrs: boolean;
-  /** What runs: entrypoint and command of the image. */
+  /** What runs: entrypoint and command. */
   command: readonly string[];
   labels: Readonly<Record<string, string>>;
+  /** How it is run; absent: as its image says, which is how containers were made before they could be run. */
+  settings?: ContainerSettings;
+}
+
+/** What `run` and `create` say, with what the image says where they say nothing. */
+export interface ContainerSettings {
+  /** `--entrypoint` and the image's; null: none. Together with `cmd` it is the record's `command`. */
+  entrypoint: readonly string[] | null;
+  cmd: readonly string[] | null;
+  /** NAME=VALUE, of the image and those after it; PATH, HOME, HOSTNAME and TERM only where somebody set them. */
+  env: readonly string[];
+  workingDir: string;
+  /** `USER[:GROUP]` */
+  user: string;
+  groupAdd: readonly string[];
+  tty: boolean;
+  openStdin: boolean;
+  /** undefined: as the network has it. */
+  hostname?: string;
+  addHosts: readonly string[];
+  network: 'host' | 'none';
+  readOnly: boolean;
+  mounts: readonly ContainerMount[];
+  capAdd: readonly string[];
+  capDrop: readonly string[];
+  privileged: boolean;
+  /** `default`, `unconfined` or an absolute path. */
+  seccomp: string;
+  noNewPrivileges: boolean;
+  /** `NAME=SOFT[:HARD]` */
+  ulimits: readonly string[];
+  stopSignal?: string;
+  stopTimeoutSec?: number;
+  /** Removed when it ends. */
+  autoRemove: boolean;
+  /** A small init process before the command. */
+  init: boolean;
+  /** Name or path. */
+  runtime?: string;
+}
+
+export interface ContainerMount {
+  /** `volume`: a directory that is kept with the container. */
+  type: 'bind' | 'tmpfs' | 'volume';
+  /** Absolute, on the host; of a bind only. */
+  source?: string;
+  /** Absolute. */
+  target: string;
+  readOnly: boolean;
+  /** As mount(8) has them. */
+  options: readonly string[];
 }
 
 export interface ContainerImage {
@@ -58,7 +109,12 @@ export function parseRecord(text: string, file: string): ContainerRecord {
     [record.command, image?.diffIds].every(
       (list) => Array.isArray(list) && list.every((item) => typeof item === 'string'),
     );
-  if (!isWhole) throw damaged(file, 'a field is missing or of the wrong type');
+  const { settings } = record ?? {};
+  const isRunnable =
+    settings === undefined ||
+    ([settings.env, settings.mounts, settings.ulimits, settings.capAdd].every(Array.isArray) &&
+      [settings.user, settings.workingDir, settings.seccomp].every((field) => typeof field === 'string'));
+  if (!isWhole || !isRunnable) throw damaged(file, 'a field is missing or of the wrong type');
   return { labels: {}, ...record } as ContainerRecord;
 }
 

@@ -78,7 +78,7 @@ describe.skipIf(!built)('completion', () => {
       test.each([
         ['lamina vers', ['version']],
         ['lamina imp', ['import']],
-        ['lamina container re', ['remove', 'rename']],
+        ['lamina container re', ['remove', 'rename', 'restart']],
         ['lamina fs wh', ['which']],
         ['lamina ps --f', ['--filter', '--format']],
         ['lamina container list --no', ['--no-trunc']],

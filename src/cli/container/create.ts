@@ -1,38 +1,21 @@
 /** `lamina create IMAGE`, `lamina container create IMAGE` */
 import type { Command } from 'commander';
-import { openStore } from './containers.js';
-
-interface Flags {
-  name?: string;
-  platform?: string;
-}
+import { addRunOptions } from './run-flags.js';
+import type { RunFlags } from './run-flags.js';
 
 export function register(parent: Command): void {
-  parent
-    .command('create')
-    .description('Create a new container')
-    .argument('<image>')
-    .option('--name <string>', 'Assign a name to the container')
-    .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
-    .action(async (image: string, flags: Flags) => {
-      const [{ openImage }, { openOrPull }, { createContainer }, { createBar }] = await Promise.all([
-        import('../../image/open.js'),
-        import('../registry/on-demand.js'),
-        import('../../container/create.js'),
-        import('../output/progress.js'),
-      ]);
-      const progress = createBar('Decompressing');
-      const opened = await openOrPull(image, flags.platform, () =>
-        openImage(image, {
-          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-          onProgress: progress.update,
-        }),
-      ).finally(() => progress.finish());
-      try {
-        const { id } = await createContainer(await openStore(), opened, flags.name);
-        process.stdout.write(`${id}\n`);
-      } finally {
-        opened.close();
-      }
-    });
+  addRunOptions(
+    parent
+      .command('create')
+      .description('Create a new container')
+      .usage('[OPTIONS] IMAGE [COMMAND] [ARG...]')
+      .argument('<image>')
+      .argument('[command...]')
+      .passThroughOptions(),
+  ).action(async (image: string, words: string[], flags: RunFlags) => {
+    const { makeContainer } = await import('./make.js');
+    const { record, opened } = await makeContainer(image, words, flags);
+    opened.close();
+    process.stdout.write(`${record.id}\n`);
+  });
 }

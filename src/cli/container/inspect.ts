@@ -21,15 +21,36 @@ export function register(parent: Command): void {
 
 /** docker's object, as far as a container here has what docker's has. */
 export async function containerObject(store: ContainerStore, record: ContainerRecord): Promise<object> {
-  const isMounted = await store.isMounted(record);
+  const [{ containerState }, { volumeDirectory }, { LOG_FILE }] = await Promise.all([
+    import('../../runtime/state.js'),
+    import('../../runtime/volumes.js'),
+    import('../../runtime/log.js'),
+  ]);
+  const state = containerState(store, record);
+  const isMounted = state.status !== 'running' && (await store.isMounted(record));
   const [command = '', ...args] = record.command;
+  const { settings } = record;
   return {
     Id: record.id,
     Created: record.createdAt,
     Path: command,
     Args: args,
-    State: { Status: isMounted ? 'mounted' : 'created', Mounted: isMounted },
+    State: {
+      Status: isMounted ? 'mounted' : state.status,
+      Running: state.status === 'running',
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Dead: false,
+      Pid: state.pid,
+      ExitCode: state.exitCode,
+      Error: state.error,
+      StartedAt: state.startedAt ?? NEVER,
+      FinishedAt: state.finishedAt ?? NEVER,
+      Mounted: isMounted,
+    },
     Image: record.image.imageId,
+    LogPath: store.fileOf(record, LOG_FILE),
     Name: `/${record.name}`,
     Platform: record.image.platform,
     GraphDriver: {
@@ -40,7 +61,49 @@ export async function containerObject(store: ContainerStore, record: ContainerRe
       },
       Name: 'lamina',
     },
-    Config: { Image: record.image.name, Labels: record.labels },
+    ...(settings === undefined
+      ? {}
+      : {
+          HostConfig: {
+            NetworkMode: settings.network,
+            AutoRemove: settings.autoRemove,
+            CapAdd: settings.capAdd,
+            CapDrop: settings.capDrop,
+            ExtraHosts: settings.addHosts,
+            GroupAdd: settings.groupAdd,
+            Init: settings.init,
+            Privileged: settings.privileged,
+            ReadonlyRootfs: settings.readOnly,
+            Runtime: settings.runtime ?? '',
+            SecurityOpt: [
+              ...(settings.seccomp === 'default' ? [] : [`seccomp=${settings.seccomp}`]),
+              ...(settings.noNewPrivileges ? ['no-new-privileges'] : []),
+            ],
+          },
+          Mounts: settings.mounts.map(({ type, source, target, readOnly }) => ({
+            Type: type,
+            Source: source ?? (type === 'volume' ? volumeDirectory(store, record, target) : ''),
+            Destination: target,
+            RW: !readOnly,
+          })),
+        }),
+    Config: {
+      ...(settings === undefined
+        ? {}
+        : {
+            Hostname: settings.hostname ?? record.id.slice(0, 12),
+            User: settings.user,
+            Tty: settings.tty,
+            OpenStdin: settings.openStdin,
+            Env: settings.env,
+            Cmd: settings.cmd,
+            Entrypoint: settings.entrypoint,
+            WorkingDir: settings.workingDir,
+            StopSignal: settings.stopSignal ?? 'SIGTERM',
+          }),
+      Image: record.image.name,
+      Labels: record.labels,
+    },
     ImageSource: {
       Path: record.image.path,
       Transport: record.image.transport ?? '',
@@ -49,3 +112,6 @@ export async function containerObject(store: ContainerStore, record: ContainerRe
     },
   };
 }
+
+/** Go's zero time, as docker shows it. */
+const NEVER = '0001-01-01T00:00:00Z';

@@ -1,4 +1,4 @@
-/** `lamina ps`, `lamina container ls`: a container is listed while it is mounted, with --all always. */
+/** `lamina ps`, `lamina container ls`: a container is listed while it runs or is mounted, with --all always. */
 import type { Command } from 'commander';
 import type { ContainerRecord } from '../../store/container-record.js';
 import { LaminaError } from '../../errors.js';
@@ -7,7 +7,10 @@ import { gather } from '../output/gather.js';
 import type { Filters } from '../output/filters.js';
 import type { ListKind, Row } from '../output/list.js';
 import { shortId } from '../output/ids.js';
+import type { ContainerState } from '../../runtime/state.js';
 import { openStore } from './containers.js';
+
+type Times = typeof import('../output/times.js');
 
 interface Flags {
   all?: boolean;
@@ -27,7 +30,7 @@ function define(parent: Command, name: string): void {
   const command = parent
     .command(name)
     .description('List containers')
-    .option('-a, --all', 'Show all containers (default shows just mounted)')
+    .option('-a, --all', 'Show all containers (default shows just running and mounted)')
     .option('-f, --filter <filter>', 'Filter output based on conditions provided', gather, [])
     .option(
       '--format <string>',
@@ -46,10 +49,13 @@ function define(parent: Command, name: string): void {
 interface Listed {
   record: ContainerRecord;
   mount: MountRecord | undefined;
-  isMounted: boolean;
+  /** docker's words, and `mounted` of one that does not run. */
+  status: 'created' | 'running' | 'exited' | 'mounted';
+  state: ContainerState;
 }
 
-const FILTERS = ['id', 'name', 'status', 'label', 'ancestor', 'before', 'since'];
+const FILTERS = ['id', 'name', 'status', 'exited', 'label', 'ancestor', 'before', 'since'];
+const STATUSES = ['created', 'running', 'exited', 'mounted', 'paused', 'restarting', 'removing', 'dead'];
 
 const KIND: ListKind = {
   table: '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}',
@@ -70,9 +76,10 @@ const KIND: ListKind = {
 };
 
 async function list(flags: Flags): Promise<string> {
-  const [store, { MountTable }, { parseFilters }, { formatList }, { formatAge }, { ellipsis }] =
+  const [store, { containerState }, { MountTable }, { parseFilters }, { formatList }, times, { ellipsis }] =
     await Promise.all([
       openStore(),
+      import('../../runtime/state.js'),
       import('../../mount/table.js'),
       import('../output/filters.js'),
       import('../output/list.js'),
@@ -80,6 +87,8 @@ async function list(flags: Flags): Promise<string> {
       import('../output/width.js'),
     ]);
   const filters = parseFilters(flags.filter, FILTERS);
+  checkFilters(filters);
+  const { formatAge } = times;
   const last = flags.latest === true ? 1 : flags.last === undefined ? -1 : parseCount(flags.last);
   const mounts = await new MountTable().list();
   const records = await store.list();
@@ -87,22 +96,20 @@ async function list(flags: Flags): Promise<string> {
   const listed: Listed[] = [];
   for (const record of records) {
     const mount = mounts.find((entry) => entry.record.container === record.id && entry.state !== 'failed');
+    const state = containerState(store, record);
     // Another user's table, or run directory, may hold the mount: the lock tells in any case.
-    listed.push({
-      record,
-      mount: mount?.record,
-      isMounted: mount !== undefined || (await store.isMounted(record)),
-    });
+    const isMounted = async (): Promise<boolean> => mount !== undefined || store.isMounted(record);
+    const status = state.status !== 'running' && (await isMounted()) ? 'mounted' : state.status;
+    listed.push({ record, mount: mount?.record, status, state });
   }
-  const isAll = flags.all === true || last >= 0 || filters.has('status');
+  const isAll = flags.all === true || last >= 0 || filters.has('status') || filters.has('exited');
   const shown = listed
-    .filter((item) => isAll || item.isMounted)
+    .filter((item) => isAll || item.status === 'running' || item.status === 'mounted')
     .filter((item) => fits(item, filters, records));
   const chosen = last >= 0 ? shown.slice(0, last) : shown;
-  const row = ({ record, mount, isMounted }: Listed): Row => {
+  const row = (item: Listed): Row => {
+    const { record, mount, status } = item;
     const command = record.command.join(' ');
-    const since =
-      mount === undefined ? '' : ` ${formatAge(Date.parse(mount.createdAt)).replace(/ ago$/, '')}`;
     return {
       Command: `"${flags.trunc ? ellipsis(command, 20) : command}"`,
       CreatedAt: record.createdAt,
@@ -116,11 +123,34 @@ async function list(flags: Flags): Promise<string> {
       Names: record.name,
       Ports: '',
       RunningFor: formatAge(Date.parse(record.createdAt)),
-      State: isMounted ? 'mounted' : 'created',
-      Status: isMounted ? `Mounted${since}` : 'Created',
+      State: status,
+      Status: statusText(item, times),
     };
   };
   return formatList(chosen.map(row), KIND, flags.quiet === true ? '{{.ID}}' : flags.format);
+}
+
+/** In docker's words (moby container/state.go, String). */
+function statusText({ status, state, mount }: Listed, times: Times): string {
+  const since = (text: string | undefined): string =>
+    text === undefined ? '' : ` ${times.formatDuration(Date.now() - Date.parse(text))}`;
+  if (status === 'running') return `Up${since(state.startedAt)}`;
+  if (status === 'exited') return `Exited (${state.exitCode})${since(state.finishedAt)} ago`;
+  return status === 'mounted' ? `Mounted${since(mount?.createdAt)}` : 'Created';
+}
+
+/** Raises EFILTER. */
+function checkFilters(filters: Filters): void {
+  filters.every('status', (value) => {
+    if (STATUSES.includes(value)) return true;
+    throw new LaminaError('EFILTER', `invalid filter 'status=${value}'`, {
+      hint: `The states are: ${STATUSES.slice(0, 4).join(', ')}.`,
+    });
+  });
+  filters.every('exited', (value) => {
+    if (/^-?\d+$/.test(value)) return true;
+    throw new LaminaError('EFILTER', `invalid filter 'exited=${value}'`, { hint: 'Give an exit status.' });
+  });
 }
 
 function parseCount(text: string): number {
@@ -128,12 +158,13 @@ function parseCount(text: string): number {
   throw new LaminaError('EUSAGE', `invalid argument "${text}" for "-n, --last" flag: it is no number`);
 }
 
-function fits({ record, isMounted }: Listed, filters: Filters, all: readonly ContainerRecord[]): boolean {
+function fits({ record, status, state }: Listed, filters: Filters, all: readonly ContainerRecord[]): boolean {
   const { image } = record;
   return (
     filters.some('id', (value) => record.id.startsWith(value)) &&
     filters.some('name', (value) => matches(value, record.name)) &&
-    filters.some('status', (value) => value === (isMounted ? 'mounted' : 'created')) &&
+    filters.some('status', (value) => value === status) &&
+    filters.some('exited', (value) => state.status === 'exited' && Number(value) === state.exitCode) &&
     filters.labelsFit(record.labels) &&
     filters.some(
       'ancestor',

@@ -127,18 +127,15 @@ async function explain(error: unknown, dockerfile: { file: string; text: string 
 }
 
 async function openBase(name: string, platform: string | undefined, isFresh: boolean): Promise<OpenedImage> {
-  const [{ openImage }, { fetchImage, openOrPull }, { tryParseReference, withDefaultTag }] =
-    await Promise.all([
-      import('../../image/open.js'),
-      import('../registry/on-demand.js'),
-      import('../../oci/reference.js'),
-    ]);
+  const [{ openImage }, { openOrPull }] = await Promise.all([
+    import('../../image/open.js'),
+    import('../registry/on-demand.js'),
+  ]);
   const wanted = platform === undefined ? {} : { platform };
   if (/^(docker-archive|oci|oci-archive):/.test(name)) return openImage(name, wanted);
-  const reference = tryParseReference(name);
-  if (isFresh && reference !== undefined) await fetchImage(withDefaultTag(reference), platform);
   // FROM names images, never files that lie about.
-  return openOrPull(name, platform, () => openImage(`store:${name}`, wanted));
+  const open = (): Promise<OpenedImage> => openImage(`store:${name}`, wanted);
+  return openOrPull(name, platform, open, isFresh ? 'always' : 'missing');
 }
 
 function network(text: string): 'host' | 'none' {

@@ -6,6 +6,8 @@ import type { Reference } from '../../oci/reference.js';
 /** A path, an ID or an archive that is not there is a mistake, and no image of Docker Hub. */
 const NO_NAME = /^[0-9a-f]{4,64}$|\.(tar|tgz|txz|zst|gz|bz2|xz|oci)(:|$)|^store:|^[./]/;
 
+export type PullPolicy = 'always' | 'missing' | 'never';
+
 /**
  * `open`; when it finds no image, the image is pulled, of which stderr tells, and `open` is tried once more. LAMINA_PULL=never forbids it. When the
  * pull fails, the error says first that there is no such image.
@@ -14,7 +16,14 @@ export async function openOrPull<T>(
   name: string,
   platform: string | undefined,
   open: () => Promise<T>,
+  policy: PullPolicy = 'missing',
 ): Promise<T> {
+  if (policy === 'never') return open();
+  if (policy === 'always') {
+    const reference = wanted(name);
+    if (reference !== undefined) await pull(reference, platform, undefined);
+    return open();
+  }
   try {
     return await open();
   } catch (error) {
@@ -31,21 +40,11 @@ function wanted(name: string): Reference | undefined {
   return reference === undefined ? undefined : withDefaultTag(reference);
 }
 
-async function pull(reference: Reference, platform: string | undefined, missing: LaminaError): Promise<void> {
-  process.stderr.write(`Unable to find image '${familiarReference(reference)}' locally\n`);
-  try {
-    await fetchImage(reference, platform);
-  } catch (error) {
-    if (!(error instanceof LaminaError)) throw error;
-    throw new LaminaError('ENOIMAGE', `${missing.message}; pulling it failed: ${error.message}`, {
-      cause: error,
-      hint: missing.hint,
-    });
-  }
-}
-
-/** Brings an image of a registry into the store, or finds that it is the newest; stderr tells of it. Raises what pulling raises. */
-export async function fetchImage(reference: Reference, platform: string | undefined): Promise<void> {
+async function pull(
+  reference: Reference,
+  platform: string | undefined,
+  missing: LaminaError | undefined,
+): Promise<void> {
   const [
     { pullImage },
     { defaultMaxInflated },
@@ -64,6 +63,8 @@ export async function fetchImage(reference: Reference, platform: string | undefi
   const store = await openImages();
   const wantedPlatform = platform ?? process.env.DOCKER_DEFAULT_PLATFORM;
   const progress = createProgress({ isPlain: false, isTransient: true });
+  if (missing !== undefined)
+    process.stderr.write(`Unable to find image '${familiarReference(reference)}' locally\n`);
   try {
     const { digest } = await withClient({}, (client) =>
       pullImage(store, client, reference, {
@@ -74,6 +75,12 @@ export async function fetchImage(reference: Reference, platform: string | undefi
     );
     progress.finish();
     process.stderr.write(`Digest: ${digest}\n`);
+  } catch (error) {
+    if (!(error instanceof LaminaError) || missing === undefined) throw error;
+    throw new LaminaError('ENOIMAGE', `${missing.message}; pulling it failed: ${error.message}`, {
+      cause: error,
+      hint: missing.hint,
+    });
   } finally {
     progress.finish();
   }
