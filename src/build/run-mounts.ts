@@ -13,7 +13,7 @@ import { bindMount, tmpfsMount } from '../runtime/mounts.js';
 import type { SpecMount } from '../runtime/mounts.js';
 import { lockDirectory } from '../store/flock.js';
 import { temporaryName } from '../store/files.js';
-import { keyOf } from './state.js';
+import { cacheMount } from './cache-mounts.js';
 import type { RunMount } from './mount-options.js';
 
 /** What `--secret` gives; undefined when there is none of that ID. */
@@ -27,8 +27,8 @@ export interface MountSources {
   image(name: string): Promise<OpenedImage>;
   /** The build context: a directory, or an image made of a tar. */
   context(): Promise<string | OpenedImage>;
-  /** An image without anything in it. */
-  scratch(): Promise<OpenedImage>;
+  /** An image with nothing in it. */
+  nothing(): Promise<OpenedImage>;
 }
 
 export interface MountedForRun {
@@ -36,9 +36,6 @@ export interface MountedForRun {
   /** Secrets that go into the environment. */
   env: string[];
 }
-
-/** Where the store keeps what `--mount=type=cache` shows. Nothing needs it; `builder prune` removes it. */
-export const CACHE_MOUNTS = 'cache-mounts';
 
 /** Raises EBUILD, and what mounting raises. */
 export async function withRunMounts<T>(
@@ -88,7 +85,7 @@ async function prepare<T>(
       if (typeof from === 'string' && !mount.isWritable) return bind(realpathSync(from));
       const options =
         typeof from === 'string' ? [`lowerdir=${realpathSync(from).replace(/[\\,:]/g, '\\$&')}`] : [];
-      const image = typeof from === 'string' ? await sources.scratch() : from;
+      const image = typeof from === 'string' ? await sources.nothing() : from;
       const own = process.getuid?.() === 0 ? ['allow_other'] : [];
       if (!mount.isWritable) return withPrivateMount(image, { options: [...options, ...own] }, bind);
       // What is written goes nowhere.
@@ -164,7 +161,7 @@ async function withCache<T>(
     return goOn().finally(() => lock.release());
   };
   if (sharing === 'private') return withDirectory(root, use);
-  return use(path.join(root, CACHE_MOUNTS, keyOf(id).slice('sha256:'.length)));
+  return use(cacheMount(root, id));
 }
 
 /** A directory that is removed afterwards, whatever happens: by this process, or by the next that opens the store. */

@@ -15,7 +15,7 @@ import { withRunMounts } from './run-mounts.js';
 import type { MountSources } from './run-mounts.js';
 import { withScript } from './script-file.js';
 import type { LayerStep, StageBuilder } from './stage-builder.js';
-import { configOf, diffIdsOf, keyOf, scratchState } from './state.js';
+import { configOf, diffIdsOf, keyOf } from './state.js';
 
 interface Command {
   args: string[];
@@ -40,7 +40,7 @@ export async function runStep(
     key: ['RUN', command, scope.dependencies, cwd, user, mounts, sources, network, privileged],
     createdBy: `RUN ${scope.argsText}${command.args.join(' ')} # buildkit`,
     make: async (): Promise<LayerFile | undefined> => {
-      const base = await session.opened(state);
+      const base = await (state.layers.length === 0 ? session.nothing() : session.opened(state));
       const output = new CommandOutput(progress);
       const { abort, addHosts, epochSec } = session.options;
       const run = await withRunMounts(mounts, cwd, mountSources(builder), (mounted) =>
@@ -127,7 +127,7 @@ function mountSources(builder: StageBuilder): MountSources {
         hint: 'Unpack the tar, and build from there.',
       });
     },
-    scratch: () => session.opened(scratchState(session.options.platform)),
+    nothing: () => session.nothing(),
   };
 }
 

@@ -39,10 +39,10 @@ export class Scope {
   readonly #env: Map<string, string>;
   readonly args: DeclaredArg[];
 
-  /** @param parent the stage that this one continues */
+  /** @param parent the stage that this one continues: what it knew goes on, and holds the environment of its config already */
   constructor(env: readonly string[], parent?: Scope) {
     this.#env = new Map(parent === undefined ? [] : parent.#env);
-    for (const pair of env) this.setEnv(pair);
+    if (parent === undefined) for (const pair of env) this.setEnv(pair);
     this.args = [...(parent?.args ?? [])];
   }
 

@@ -1,5 +1,5 @@
 /** What all stages of one build share: images that are open, the cache, and the time. */
-import { closeSync } from 'node:fs';
+import { closeSync, rmSync } from 'node:fs';
 import type { LayerBlob } from '../archive/image.js';
 import { sweepPrivateMounts } from '../container/private-mount.js';
 import { LaminaError } from '../errors.js';
@@ -8,10 +8,12 @@ import type { OpenedImage } from '../image/open.js';
 import { ImageView } from '../merge/view.js';
 import { sweepBundles } from '../runtime/sweep.js';
 import { Cache } from '../store/cache.js';
+import { TarWriter } from '../tar/write.js';
 import { openStoredManifest } from '../store/open-stored.js';
 import type { Snapshot } from '../store/snapshot.js';
 import { archivedState, commitState, layerBlob } from './commit.js';
 import type { BuildContext } from './context.js';
+import { writeLayerFile } from './layer-file.js';
 import type { LayerFile } from './layer-file.js';
 import type { BuildOptions } from './options.js';
 import { diffIdsOf, imageState, scratchState } from './state.js';
@@ -30,6 +32,7 @@ export class Session {
   readonly #opened = new Map<string, Promise<OpenedImage>>();
   readonly #bases = new Map<string, Promise<BuildState>>();
   readonly #snapshot: Snapshot;
+  #nothing: Promise<OpenedImage> | undefined;
 
   private constructor(
     readonly options: BuildOptions,
@@ -89,6 +92,21 @@ export class Session {
       this.#opened.set(key, opened);
     }
     return opened;
+  }
+
+  /** An image that can be mounted and has nothing in it: of one layer, which is an empty tar. */
+  nothing(): Promise<OpenedImage> {
+    return (this.#nothing ??= (async () => {
+      const file = await writeLayerFile(this.cache.root, (sink) => new TarWriter(sink).finish());
+      try {
+        return await this.opened({
+          ...scratchState(this.options.platform),
+          layers: [this.layer(file)],
+        });
+      } finally {
+        rmSync(file.file, { force: true });
+      }
+    })());
   }
 
   async view(state: BuildState): Promise<ImageView> {

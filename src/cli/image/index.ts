@@ -1,6 +1,7 @@
 /** `lamina image COMMAND`, and the same commands at the top where docker has them there. One command a file. */
 import type { Command } from 'commander';
 import { register as registerBuild } from './build.js';
+import { register as registerBuilder } from './builder.js';
 import { register as registerHistory } from './history.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
@@ -28,8 +29,7 @@ const BOTH = [
 
 export function register(program: Command): void {
   for (const registerCommand of BOTH) registerCommand(program);
-  const builder = program.command('builder').description('Manage builds');
-  registerBuild(builder);
+  registerBuilder(program);
   const image = program.command('image').description('Manage images');
   for (const registerCommand of [...BOTH, registerInspect, registerPrune]) registerCommand(image);
 }
