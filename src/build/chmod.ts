@@ -37,5 +37,7 @@ function change(mode: number, [, who = '', operator, what = '']: RegExpExecArray
   bits &= mask;
   if (operator === '+') return mode | bits | special;
   if (operator === '-') return mode & ~(bits | special);
-  return (mode & ~mask) | bits | special;
+  // Of a directory the setuid and setgid bits stay, unless they are named.
+  const cleared = mask | (isDir ? 0 : ((mask & 0o400) << 3) | ((mask & 0o040) << 5)) | ((mask & 0o004) << 7);
+  return (mode & ~cleared) | bits | special;
 }

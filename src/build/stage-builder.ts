@@ -1,5 +1,6 @@
 /** Carries out the instructions of one stage, one after the other; each step that makes a layer is an image of the store when it is done. */
 import { LaminaError } from '../errors.js';
+import type { ErrorCode } from '../errors.js';
 import { applyChange, commandLine } from '../image/change.js';
 import type { ChangeState } from '../image/change.js';
 import { expand, ExpansionError } from '../image/expand.js';
@@ -44,6 +45,8 @@ export interface LayerStep {
   make(): Promise<LayerFile | undefined>;
 }
 
+/** What has an exit status of its own where a command is run for itself; a build that fails has one status. */
+const OF_A_COMMAND = new Set<ErrorCode>(['ENOCOMMAND', 'ENOTEXECUTABLE', 'ERUNTIME', 'EUSER', 'EUSAGE']);
 const WITH_LAYER = new Set(['RUN', 'COPY', 'ADD', 'WORKDIR']);
 
 export class StageBuilder {
@@ -125,7 +128,8 @@ export class StageBuilder {
     }
     if (!(error instanceof LaminaError) || error.code === 'ECANCELLED') return error;
     const { code, message, hint, cause } = error;
-    return new StepError(code, `failed to solve: ${message}`, { hint, cause }, line, endLine);
+    const shown = OF_A_COMMAND.has(code) ? 'EBUILD' : code;
+    return new StepError(shown, `failed to solve: ${message}`, { hint, cause }, line, endLine);
   }
 
   /** What only changes the config. */
