@@ -32,6 +32,8 @@ export async function buildImage(context: BuildContext, options: BuildOptions): 
     const finished = await buildStages(session, stages, target);
     return await finish(session, finished);
   } finally {
+    // Steps that were done stay done, whatever failed after them.
+    await session.settled().catch(() => {});
     session.close();
   }
 }
@@ -119,6 +121,7 @@ async function finish(session: Session, { state: built, base }: Finished): Promi
     }
     const squashed = options.squash ? await squashState(session, base, state) : undefined;
     state = squashed?.state ?? state;
+    await session.settled();
     const imageId = await store(session, state, squashed?.layerFile);
     progress.log(`writing image ${imageId}`);
     for (const name of options.names) progress.log(`naming to ${familiarReference(name)}`);

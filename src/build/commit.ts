@@ -6,8 +6,7 @@ import { parseConfig } from '../oci/config.js';
 import { hashBytes } from '../oci/digest.js';
 import type { Reference } from '../oci/reference.js';
 import type { ImageStore } from '../store/image-store.js';
-import type { Snapshot } from '../store/snapshot.js';
-import type { StoredImage } from '../store/stored-image.js';
+import { syncLayerFile } from './layer-file.js';
 import type { LayerFile } from './layer-file.js';
 import type { BuildState } from './state.js';
 
@@ -43,7 +42,10 @@ export async function commitState(
 ): Promise<BuildState & { parent: string }> {
   const staging = await store.stage();
   try {
-    if (layerFile !== undefined) staging.adopt(layerFile.diffId, layerFile.file);
+    if (layerFile !== undefined) {
+      await syncLayerFile(layerFile);
+      staging.adopt(layerFile.diffId, layerFile.file);
+    }
     const archived = archivedState(state);
     const entry = await stageImage(store, staging, archived);
     await store.update((draft) => {
@@ -63,11 +65,4 @@ export async function commitState(
     // Where the store had the same layer already it was not taken.
     if (layerFile !== undefined) rmSync(layerFile.file, { force: true });
   }
-}
-
-/** The newest image that a step of this key made. */
-export function findByKey(snapshot: Snapshot, key: string): StoredImage | undefined {
-  const entry = snapshot.entries.findLast(({ buildKey }) => buildKey === key);
-  if (entry === undefined) return undefined;
-  return snapshot.images.findLast(({ entries }) => entries.includes(entry));
 }

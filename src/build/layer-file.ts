@@ -17,7 +17,7 @@ export interface LayerFile {
   sizeBytes: number;
 }
 
-/** Runs `write` with a sink; the file is on the disk afterwards, and the caller's. Raises ENOSPC and what `write` raises; nothing is left then. */
+/** Runs `write` with a sink; the file is the caller's. Raises ENOSPC and what `write` raises; nothing is left then. */
 export async function writeLayerFile(
   root: string,
   write: (sink: TarSink) => Promise<void>,
@@ -33,7 +33,6 @@ export async function writeLayerFile(
         sizeBytes += chunk.length;
         for (let done = 0; done < chunk.length;) done += writeSync(fd, chunk, done);
       });
-      await sync(fd);
     } finally {
       closeSync(fd);
     }
@@ -42,4 +41,16 @@ export async function writeLayerFile(
     throw fromSystemError(error, 'cannot write', file);
   }
   return { file, diffId: `sha256:${hash.digest('hex')}`, sizeBytes };
+}
+
+/** Waits until the file is on the disk. */
+export async function syncLayerFile({ file }: LayerFile): Promise<void> {
+  const fd = openSync(file, 'r');
+  try {
+    await sync(fd);
+  } catch (error) {
+    throw fromSystemError(error, 'cannot write', file);
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -33,6 +33,7 @@ export class Session {
   readonly #bases = new Map<string, Promise<BuildState>>();
   readonly #snapshot: Snapshot;
   #nothing: Promise<OpenedImage> | undefined;
+  #commits: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly options: BuildOptions,
@@ -160,8 +161,27 @@ export class Session {
     return layer;
   }
 
-  commit(state: BuildState, key: string, layerFile: LayerFile | undefined): Promise<BuildState> {
-    return commitState(this.options.store, state, { key, layerFile });
+  /**
+   * Brings a state into the store while the build goes on: waiting for the disk need not keep the next step. Returns it as the image that it
+   * is going to be; `settled` tells whether it came to that.
+   */
+  commit(state: BuildState, key: string, layerFile: LayerFile | undefined): BuildState {
+    const { imageId } = archivedState(state);
+    const drop = (error: unknown): never => {
+      if (layerFile !== undefined) rmSync(layerFile.file, { force: true });
+      throw error;
+    };
+    // In the order of the steps, so that each finds its parent there.
+    this.#commits = this.#commits
+      .then(() => commitState(this.options.store, state, { key, layerFile }), drop)
+      .then(() => {});
+    this.#commits.catch(() => {});
+    return { ...state, parent: imageId, isStored: true };
+  }
+
+  /** All that was committed is in the store. Raises ENOSPC and what the store raises. */
+  settled(): Promise<void> {
+    return this.#commits;
   }
 
   /** For views of sources, which are read until the layer is written. */

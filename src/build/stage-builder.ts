@@ -234,13 +234,13 @@ export class StageBuilder {
       this.state =
         timelessJson(next.json) === timelessJson(hit.json)
           ? { ...next, json: hit.json, parent: hit.imageId, isStored: true }
-          : await session.commit(next, stepKey, undefined);
+          : session.commit(next, stepKey, undefined);
       return true;
     }
     const made = await make();
     const layer = made === undefined ? undefined : session.layer(made);
     const next = nextState(this.state, { createdBy: by, layer, created: session.created });
-    this.state = await session.commit(next, stepKey, made);
+    this.state = session.commit(next, stepKey, made);
     return false;
   }
 
