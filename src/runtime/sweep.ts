@@ -37,12 +37,19 @@ export function orphanedBundles(): Orphan[] {
   });
 }
 
-/** Ends what runs in it, unmounts what is mounted in it, removes it. */
-export async function removeOrphan({ name, directory }: Orphan): Promise<void> {
+/**
+ * Ends what runs in it, unmounts what is mounted in it, removes it.
+ * @param beforeUnmount called when nothing runs in it any more
+ */
+export async function removeOrphan(
+  { name, directory }: Orphan,
+  beforeUnmount: () => unknown = () => {},
+): Promise<void> {
   if (name.startsWith('.'))
     return removeBundle({ id: name, directory, rootfs: path.join(directory, 'rootfs') });
   const owner = bundleOwner(name);
   if (owner !== undefined) await endProcesses(bundleAt(name), owner.runtime);
+  beforeUnmount();
   await endBundle(bundleAt(name));
 }
 
