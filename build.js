@@ -65,6 +65,7 @@ await build({
   entryPoints: [
     'src/index.ts',
     'src/mount/verifier-main.ts',
+    'src/runtime/finish-main.ts',
     'src/mount/drivers/fuse-native-server.ts',
     'src/bench/library-main.ts',
   ],

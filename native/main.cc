@@ -9,6 +9,7 @@
 
 #include "fuse/mount.h"
 #include "load/load.h"
+#include "monitor/monitor.h"
 #include "scan/scan.h"
 #include "stack.h"
 #include "supervisor.h"
@@ -29,6 +30,7 @@ constexpr const char* kUsage =
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
     "       lamina-fuse load ... (native/load/load.h)\n"
+    "       lamina-fuse monitor ... (native/monitor/monitor.h)\n"
     "       lamina-fuse --version\n";
 
 int serve(const std::vector<std::string>& arguments) {
@@ -92,6 +94,7 @@ int main(int argc, char** argv) {
   if (command == "scan") return lamina::scan::scan_command(arguments);
   if (command == "apply") return lamina::scan::apply_command(arguments);
   if (command == "lock") return lamina::scan::lock_command(arguments);
+  if (command == "monitor") return lamina::monitor::monitor_command(arguments);
   if (command == "load") return lamina::load::load_command(arguments);
   return lamina::run_stack(argv[0], all);
 }

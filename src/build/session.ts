@@ -6,7 +6,7 @@ import { LaminaError } from '../errors.js';
 import { openArchived } from '../image/open.js';
 import type { OpenedImage } from '../image/open.js';
 import { ImageView } from '../merge/view.js';
-import { sweepBundles } from '../runtime/sweep.js';
+import { orphanedBundles, removeOrphan } from '../runtime/sweep.js';
 import { Cache } from '../store/cache.js';
 import { TarWriter } from '../tar/write.js';
 import { openStoredManifest } from '../store/open-stored.js';
@@ -44,8 +44,8 @@ export class Session {
   }
 
   static async open(options: BuildOptions, context: BuildContext): Promise<Session> {
-    // What killed builds left.
-    await sweepBundles();
+    // What killed builds left; containers are looked after by their own commands.
+    for (const orphan of orphanedBundles()) if (orphan.container === undefined) await removeOrphan(orphan);
     await sweepPrivateMounts();
     return new Session(options, context, await Cache.open(options.store.root));
   }

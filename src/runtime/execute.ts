@@ -1,7 +1,7 @@
 /** Runs a bundle in the foreground: the runtime's `run`, which waits for the process and ends with its status. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { LaminaError } from '../errors.js';
 import type { Bundle } from './bundle.js';
@@ -92,6 +92,11 @@ function untilClosed(child: ChildProcess, runtime: Runtime): Promise<number> {
 export function deleteContainer(runtime: Runtime, id: string): void {
   const [program = '', ...words] = [...runtime.command, 'delete', '--force', id];
   spawnSync(program, words, { stdio: 'ignore' });
+}
+
+/** As `deleteContainer`, where the runtime knows of one. */
+export function deleteIfLeft(runtime: Runtime, id: string): void {
+  if (existsSync(path.join(runtime.state, id))) deleteContainer(runtime, id);
 }
 
 /** The runtime's own error, which it writes before anything of the container has run. */

@@ -10,6 +10,8 @@ export interface Runtime {
   path: string;
   /** What is run, before the command's own words: the runtime with its global options. */
   command: readonly string[];
+  /** Where it keeps what it knows of its containers. */
+  state: string;
   /** Whether it makes a cgroup for each container; without one, devices cannot be kept from it. */
   cgroups: boolean;
 }
@@ -45,11 +47,17 @@ export function findRuntime(wanted: string | undefined = process.env.LAMINA_RUNT
 /** The runtime as the path that `findRuntime` gave says. */
 export function runtimeAt(file: string): Runtime {
   const name = path.basename(file);
-  const state = ['--root', path.join(runDirectory(), 'runtime', name)];
+  const state = path.join(runDirectory(), 'runtime', name);
   const cgroups = canMakeCgroups();
-  if (name !== 'crun') return { name, path: file, command: [file, ...state], cgroups };
-  const options = [...state, ...(cgroups ? [] : ['--cgroup-manager=disabled'])];
-  return { name, path: file, command: [...(isHybrid() ? WITHOUT_UNIFIED : []), file, ...options], cgroups };
+  if (name !== 'crun') return { name, path: file, command: [file, '--root', state], state, cgroups };
+  const options = ['--root', state, ...(cgroups ? [] : ['--cgroup-manager=disabled'])];
+  return {
+    name,
+    path: file,
+    command: [...(isHybrid() ? WITHOUT_UNIFIED : []), file, ...options],
+    state,
+    cgroups,
+  };
 }
 
 /** runc takes both hierarchies of cgroups at once; crun has to be kept from seeing the second. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { processStart } from '../mount/table.js';
-import { deleteContainer, runForeground } from './execute.js';
+import { runForeground } from './execute.js';
 import type { OutputTarget } from './execute.js';
 import { LOG_FILE, LogWriter } from './log.js';
 import { finishContainer, recordFailure } from './prepare.js';
@@ -64,7 +64,6 @@ export async function runAttached(prepared: PreparedContainer, attached: Attachm
     signals.end();
     log?.close();
   }
-  deleteIfLeft(prepared);
   await finishContainer(store, record, status);
   return status;
 }
@@ -80,12 +79,6 @@ async function untilStarted(file: string, isOver: () => boolean): Promise<number
     if (over) return undefined;
     await setTimeout(POLL_MS);
   }
-}
-
-/** A runtime that was killed leaves its container. */
-function deleteIfLeft({ runtime, bundle }: PreparedContainer): void {
-  const state = runtime.command[runtime.command.indexOf('--root') + 1];
-  if (state !== undefined && existsSync(path.join(state, bundle.id))) deleteContainer(runtime, bundle.id);
 }
 
 const PROXIED = [

@@ -6,12 +6,13 @@ import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
 import type { OpenedImage } from '../image/open.js';
 import type { ContainerRecord, ContainerSettings } from '../store/container-record.js';
-import { bundleAt, createBundle } from './bundle.js';
+import { bundleAt, bundleOwner, createBundle } from './bundle.js';
 import type { Bundle } from './bundle.js';
 import { checkCommand } from './command.js';
+import { deleteIfLeft } from './execute.js';
 import { processEnvironment } from './environment.js';
 import { writeEtcFiles } from './etc-files.js';
-import { findRuntime } from './find.js';
+import { findRuntime, runtimeAt } from './find.js';
 import type { Runtime } from './find.js';
 import { makeDirectoryInRoot } from './in-root.js';
 import { withInit } from './init-program.js';
@@ -23,6 +24,7 @@ import { specOf } from './spec.js';
 import type { OciSpec } from './spec.js';
 import { containerState, now, recordEvent } from './state.js';
 import { endBundle, orphanedBundles, removeOrphan } from './sweep.js';
+import type { Orphan } from './sweep.js';
 import { makeMountTargets, removeMade } from './targets.js';
 import type { MadeTargets } from './targets.js';
 import { resolveUser } from './user.js';
@@ -52,7 +54,7 @@ export async function prepareContainer(
 ): Promise<PreparedContainer> {
   const runtime = findRuntime(record.settings?.runtime);
   const orphan = orphanedBundles().find(({ name }) => name === record.id);
-  if (orphan !== undefined) await removeOrphan(orphan);
+  if (orphan !== undefined) await finishOrphan(store, orphan);
   const bundle = await createBundle(runtime.path, record.id, record.id).catch((error: unknown) => {
     if (error instanceof LaminaError && ['ENOTEMPTY', 'EEXIST'].includes(error.errno ?? ''))
       throw new LaminaError('EINUSE', `container ${record.name} is running already`, { hint: '' });
@@ -129,6 +131,8 @@ async function makeSpec(
 }
 
 async function undo(bundle: Bundle): Promise<void> {
+  const owner = bundleOwner(bundle.id);
+  if (owner !== undefined) deleteIfLeft(runtimeAt(owner.runtime), bundle.id);
   const targets = readTargets(bundle);
   if (targets !== undefined) removeMade(targets);
   await endBundle(bundle);
@@ -164,14 +168,12 @@ async function removeQuietly(store: ContainerStore, record: ContainerRecord): Pr
   });
 }
 
-/** What a process that is gone left of the containers of this store: nothing of them is there afterwards, and those that were to go are gone. */
-export async function finishOrphans(store: ContainerStore): Promise<void> {
-  for (const orphan of orphanedBundles()) {
-    const record = orphan.container === undefined ? undefined : await store.find(orphan.container);
-    if (orphan.container !== undefined && record === undefined) continue;
-    await removeOrphan(orphan);
-    if (record !== undefined && containerState(store, record).status !== 'created')
-      await finishContainer(store, record, undefined);
-    else if (record?.settings?.autoRemove === true) await removeQuietly(store, record);
-  }
+/** Takes away what a process that is gone left; a container that was to be removed at its end is removed. One of another store is only ended. */
+export async function finishOrphan(store: ContainerStore, orphan: Orphan): Promise<void> {
+  const record = orphan.container === undefined ? undefined : await store.find(orphan.container);
+  const made = readTargets(bundleAt(orphan.name));
+  await removeOrphan(orphan, () => made !== undefined && removeMade(made));
+  if (record === undefined) return;
+  if (containerState(store, record).status !== 'created') await finishContainer(store, record, undefined);
+  else if (record.settings?.autoRemove === true) await removeQuietly(store, record);
 }

@@ -5,10 +5,10 @@ import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
 import type { ContainerRecord } from '../store/container-record.js';
 import { bundleOwner, isOwned } from './bundle.js';
-import { finishContainer } from './prepare.js';
+import { finishOrphan } from './prepare.js';
 import { signalNumber } from './signals.js';
 import { containerState, STATE_FILE, stateOf } from './state.js';
-import { orphanedBundles, removeOrphan } from './sweep.js';
+import { orphanedBundles } from './sweep.js';
 
 const POLL_MS = 20;
 const DEFAULT_STOP_SEC = 10;
@@ -60,8 +60,7 @@ export async function untilGone(store: ContainerStore, record: ContainerRecord):
     if (owner === undefined) return;
     if (!isOwned(owner)) {
       const orphan = orphanedBundles().find(({ name }) => name === record.id);
-      if (orphan !== undefined) await removeOrphan(orphan);
-      return finishContainer(store, record, undefined);
+      return orphan === undefined ? undefined : finishOrphan(store, orphan);
     }
     const { pid, status } = containerState(store, record);
     if (status === 'running' && pid !== 0) waitedMs = Math.min(waitedMs, ENDING_MS / 2);

@@ -1,9 +1,10 @@
 /** Takes away what killed commands left: processes, mounts and the directories of bundles that nobody looks after any more. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
-import { mountedDirectories } from '../mount/table.js';
+import { mountedDirectories, MountTable } from '../mount/table.js';
 import { umount } from '../mount/umount.js';
 import {
   bundleAt,
@@ -37,12 +38,19 @@ export function orphanedBundles(): Orphan[] {
   });
 }
 
-/** Ends what runs in it, unmounts what is mounted in it, removes it. */
-export async function removeOrphan({ name, directory }: Orphan): Promise<void> {
+/**
+ * Ends what runs in it, unmounts what is mounted in it, removes it.
+ * @param beforeUnmount called when nothing runs in it any more
+ */
+export async function removeOrphan(
+  { name, directory }: Orphan,
+  beforeUnmount: () => unknown = () => {},
+): Promise<void> {
   if (name.startsWith('.'))
     return removeBundle({ id: name, directory, rootfs: path.join(directory, 'rootfs') });
   const owner = bundleOwner(name);
   if (owner !== undefined) await endProcesses(bundleAt(name), owner.runtime);
+  beforeUnmount();
   await endBundle(bundleAt(name));
 }
 
@@ -54,7 +62,18 @@ export async function sweepBundles(): Promise<void> {
 /** Unmounts what is mounted in a bundle and removes it. */
 export async function endBundle(bundle: Bundle): Promise<void> {
   if (mountedDirectories().has(bundle.rootfs)) await unmountForGood(bundle.rootfs);
+  await forgetMount(bundle.rootfs);
   removeBundle(bundle);
+}
+
+/** What the table of mounts has of one that never came to be, or whose server was killed. */
+async function forgetMount(mountpoint: string): Promise<void> {
+  const table = new MountTable();
+  const id = table.idOf(mountpoint);
+  const directory = path.dirname(table.file(id, 'json'));
+  for (const name of await readdir(directory).catch((): string[] => []))
+    if (name.startsWith(`${id}.`) || name.startsWith(`mount-${id}.`))
+      await rm(path.join(directory, name), { force: true });
 }
 
 async function unmountForGood(directory: string): Promise<void> {
@@ -74,7 +93,9 @@ async function unmountForGood(directory: string): Promise<void> {
 async function endProcesses(bundle: Bundle, runtimePath: string): Promise<void> {
   const runtime = runtimeAt(runtimePath);
   for (let tries = 0; tries < 50; tries++) {
-    const named = processesNaming(bundle.directory);
+    // The server of a mount that is there ends with it; one that is about to mount has to be kept from it.
+    const isMounted = mountedDirectories().has(bundle.rootfs);
+    const named = processesNaming(bundle.directory).filter((pid) => !isMounted || !isServer(pid));
     for (const pid of named) kill(pid);
     deleteContainer(runtime, bundle.id);
     if (named.length === 0) return;
@@ -93,6 +114,14 @@ function processesNaming(text: string): number[] {
       }
     })
     .map(Number);
+}
+
+function isServer(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')[1] === 'serve';
+  } catch {
+    return false;
+  }
 }
 
 function kill(pid: number): void {

@@ -52,6 +52,8 @@ export interface ContainerSettings {
   stopTimeoutSec?: number;
   /** Removed when it ends. */
   autoRemove: boolean;
+  /** The `run` that made it and is to start it, as the mount table names processes. */
+  madeBy?: { pid: number; pidStart: string };
   /** A small init process before the command. */
   init: boolean;
   /** Name or path. */

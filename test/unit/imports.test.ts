@@ -32,7 +32,7 @@ const TYPESCRIPT_ORDER = [
 ];
 const NATIVE_ORDER = [
   ['sys'],
-  ['fuse', 'toc', 'scan', 'load'],
+  ['fuse', 'toc', 'scan', 'load', 'monitor'],
   ['overlay'],
   ['options'],
   ['session'],

@@ -5,6 +5,7 @@ import { ContainerStore } from '../../container/store.js';
 import { fromSystemError, LaminaError } from '../../errors.js';
 import { openImage } from '../../image/open.js';
 import type { OpenedImage } from '../../image/open.js';
+import { processStart } from '../../mount/table.js';
 import { settingsOf } from '../../runtime/settings.js';
 import type { ContainerRecord } from '../../store/container-record.js';
 import { createBar } from '../output/progress.js';
@@ -20,13 +21,19 @@ export interface MadeContainer {
   opened: OpenedImage;
 }
 
-/** Raises EUSAGE, ENAME, EEXIST (of the cidfile), and what finding the image raises; no container is left then. */
+/**
+ * @param isStarted it is started by this process as soon as it is made
+ * Raises EUSAGE, ENAME, EEXIST (of the cidfile), and what finding the image raises; no container is left then.
+ */
 export async function makeContainer(
   image: string,
   words: readonly string[],
   flags: RunFlags,
+  isStarted = false,
 ): Promise<MadeContainer> {
-  const request = await settingsRequest(flags, words);
+  const asked = await settingsRequest(flags, words);
+  const madeBy = { pid: process.pid, pidStart: processStart(process.pid) ?? '' };
+  const request = { ...asked, ...(isStarted ? { madeBy } : {}) };
   await checkRequest(request);
   const cidFile = flags.cidfile === undefined ? undefined : openCidFile(flags.cidfile);
   try {

@@ -45,7 +45,7 @@ async function run(image: string, words: string[], flags: Flags): Promise<number
     import('../../runtime/prepare.js'),
     import('../../runtime/settings.js'),
   ]);
-  const { store, record, opened } = await makeContainer(image, words, flags);
+  const { store, record, opened } = await makeContainer(image, words, flags, true);
   try {
     checkRunnable(record.settings ?? settingsOf(opened.archived.config.config));
     const prepared = await prepareContainer(store, record, opened);

@@ -9,7 +9,7 @@ import { checkBlobs } from './blobs.js';
 import { checkContainers } from './containers.js';
 import { checkDerived } from './derived.js';
 import type { Checked, CheckResult, Finding } from './finding.js';
-import { checkRunning } from './running.js';
+import { checkRuns } from './runs.js';
 import { checkIndex, rebuildIndex } from './rebuild.js';
 
 export type { CheckResult, Finding } from './finding.js';
@@ -73,7 +73,7 @@ async function look(store: ImageStore): Promise<CheckResult> {
     ...(await checkBlobs(store, snapshot.entries, checked)),
     ...(await checkDerived(store, snapshot, checked)),
     ...(await checkContainers(store, checked)),
-    ...(await checkRunning()),
+    ...(await checkRuns(store)),
   ];
   return { findings, checked };
 }
