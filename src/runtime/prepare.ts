@@ -18,6 +18,7 @@ import { makeDirectoryInRoot } from './in-root.js';
 import { withInit } from './init-program.js';
 import { standardMounts } from './mounts.js';
 import type { SpecMount } from './mounts.js';
+import { checkUser } from './privilege.js';
 import { mountRoot } from './rootfs.js';
 import { parseUlimit, settingsOf } from './settings.js';
 import { specOf } from './spec.js';
@@ -52,6 +53,7 @@ export async function prepareContainer(
   record: ContainerRecord,
   opened?: OpenedImage,
 ): Promise<PreparedContainer> {
+  checkUser();
   const runtime = findRuntime(record.settings?.runtime);
   const orphan = orphanedBundles().find(({ name }) => name === record.id);
   if (orphan !== undefined) await finishOrphan(store, orphan);
