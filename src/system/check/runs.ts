@@ -1,5 +1,4 @@
 /** What killed commands left of what ran: processes, mounts and directories that nobody looks after. */
-import { sweepPrivateMounts } from '../../container/private-mount.js';
 import { ContainerStore } from '../../container/store.js';
 import { processStart } from '../../mount/table.js';
 import { finishOrphan } from '../../runtime/prepare.js';
@@ -10,7 +9,6 @@ import type { Finding } from './finding.js';
 
 export async function checkRuns(images: ImageStore): Promise<Finding[]> {
   const store = new ContainerStore(images.root);
-  await sweepPrivateMounts();
   const findings: Finding[] = [];
   for (const orphan of orphanedBundles())
     findings.push({
