@@ -1,8 +1,9 @@
 /**
  * A real build against buildah: node bench/build.js [ROUNDS]. Debian by debootstrap, apt-get install of a compiler from the mirror, a tree of
  * 10,000 files copied, a small program compiled in one stage and copied into another; then one source file is changed and all is built again.
- * The compiling itself takes both the same time, and so is kept short: it would only hide what the builders do. buildah has its kernel overlay driver and --layers, and runs commands in a chroot, which costs it less than a runtime would. Rounds are
- * interleaved, each begins without what the one before built; times are medians. Needs root, debootstrap, buildah, crun, network.
+ * Compiling takes both the same time, and so is kept short: it would only hide what the builders do. buildah has its kernel overlay driver
+ * and --layers, and runs commands in a chroot, which costs it less than a runtime would. Rounds are interleaved, each begins without what
+ * the one before built; times are medians. Needs root, debootstrap, buildah, crun, network.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';

@@ -12,7 +12,7 @@ namespace lamina::monitor {
 
 namespace {
 
-constexpr size_t kMaxPart = 16 * 1024;
+constexpr size_t kMaxPart = size_t{16} * 1024;
 
 // Bytes of the UTF-8 character at the beginning of `text` (RFC 3629); 0 when there is none.
 size_t character_length(std::string_view text) {

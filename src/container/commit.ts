@@ -64,7 +64,8 @@ export async function commit(
   const opened = await openContainer(store, record);
   try {
     const base = JSON.parse(opened.base.archived.configBytes.toString('utf8')) as Record<string, unknown>;
-    const config = applyChanges((base['config'] ?? {}) as RunConfigJson, options.changes ?? []);
+    const own = withSettings((base['config'] ?? {}) as RunConfigJson, record);
+    const config = applyChanges(own, options.changes ?? []);
     const entries = layerEntries(opened.tree, opened.lower);
     const layer = entries.some(isPacked) ? await packLayer(opened, entries, options) : undefined;
     try {
@@ -90,6 +91,30 @@ export async function commit(
   } finally {
     opened.close();
   }
+}
+
+/** As docker: the new image runs as the container did. What is as in the image stays as it is written there. */
+export function withSettings(base: RunConfigJson, { settings, labels }: ContainerRecord): RunConfigJson {
+  if (settings === undefined) return base;
+  const wanted: Record<string, unknown> = {
+    Cmd: settings.cmd ?? [],
+    Entrypoint: settings.entrypoint ?? [],
+    Env: settings.env,
+    Labels: labels,
+    StopSignal: settings.stopSignal ?? '',
+    User: settings.user,
+    WorkingDir: settings.workingDir,
+  };
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(wanted)) {
+    const isEmpty = Object.keys(Object(value) as object).length === 0;
+    const was = merged[key] ?? undefined;
+    const wasEmpty = was === undefined || Object.keys(Object(was) as object).length === 0;
+    if ((isEmpty && wasEmpty) || JSON.stringify(was) === JSON.stringify(value)) continue;
+    if (isEmpty) delete merged[key];
+    else merged[key] = value;
+  }
+  return merged as RunConfigJson;
 }
 
 async function addToStore(

@@ -23,6 +23,8 @@ const POLL_MS = 5;
  * @returns its exit status. Raises ENOCOMMAND, ENOTEXECUTABLE, ERUNTIME when it could not be started.
  */
 export async function runAttached(prepared: PreparedContainer, attached: Attachment): Promise<number> {
+  if (prepared.spec.process.terminal && !process.stdin.isTTY)
+    return (await import('./shown.js')).runShown(prepared);
   const { store, record, runtime, bundle, spec } = prepared;
   const isTerminal = spec.process.terminal;
   const log = isTerminal ? undefined : new LogWriter(store.fileOf(record, LOG_FILE));
@@ -38,7 +40,8 @@ export async function runAttached(prepared: PreparedContainer, attached: Attachm
   let status: number;
   try {
     const running = runForeground(runtime, bundle, spec, {
-      stdin: attached.stdin ? 'inherit' : 'ignore',
+      // A terminal is a whole: the runtime reads its size from the input.
+      stdin: attached.stdin || isTerminal ? 'inherit' : 'ignore',
       stdout: stream('stdout'),
       stderr: stream('stderr'),
       pidFile: path.join(bundle.directory, 'pid'),

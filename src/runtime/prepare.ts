@@ -18,6 +18,7 @@ import { makeDirectoryInRoot } from './in-root.js';
 import { withInit } from './init-program.js';
 import { standardMounts } from './mounts.js';
 import type { SpecMount } from './mounts.js';
+import { checkUser } from './privilege.js';
 import { mountRoot } from './rootfs.js';
 import { parseUlimit, settingsOf } from './settings.js';
 import { specOf } from './spec.js';
@@ -52,6 +53,7 @@ export async function prepareContainer(
   record: ContainerRecord,
   opened?: OpenedImage,
 ): Promise<PreparedContainer> {
+  checkUser();
   const runtime = findRuntime(record.settings?.runtime);
   const orphan = orphanedBundles().find(({ name }) => name === record.id);
   if (orphan !== undefined) await finishOrphan(store, orphan);
@@ -130,10 +132,11 @@ async function makeSpec(
   return spec;
 }
 
-async function undo(bundle: Bundle): Promise<void> {
+/** @param isKept its layer is to look as if nothing had been mounted in it */
+async function undo(bundle: Bundle, isKept = true): Promise<void> {
   const owner = bundleOwner(bundle.id);
   if (owner !== undefined) deleteIfLeft(runtimeAt(owner.runtime), bundle.id);
-  const targets = readTargets(bundle);
+  const targets = isKept ? readTargets(bundle) : undefined;
   if (targets !== undefined) removeMade(targets);
   await endBundle(bundle);
 }
@@ -156,7 +159,7 @@ export async function finishContainer(
   exitCode: number | undefined,
 ): Promise<void> {
   if (exitCode !== undefined) recordEvent(store, record, { event: 'exit', at: now(), exitCode });
-  await undo(bundleAt(record.id));
+  await undo(bundleAt(record.id), record.settings?.autoRemove !== true);
   recordEvent(store, record, { event: 'end', at: now() });
   if (record.settings?.autoRemove === true) await removeQuietly(store, record);
 }

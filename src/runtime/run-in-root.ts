@@ -16,6 +16,7 @@ import { standardMounts } from './mounts.js';
 import type { SpecMount } from './mounts.js';
 import { specOf } from './spec.js';
 import type { Rlimit } from './spec.js';
+import { checkUser } from './privilege.js';
 import { makeMountTargets, removeMade } from './targets.js';
 import { resolveUser } from './user.js';
 
@@ -53,6 +54,7 @@ export interface RunInRoot extends Partial<Streams> {
  * Raises ENORUNTIME, EUSER, ENOCOMMAND (127), ENOTEXECUTABLE (126), ERUNTIME, EUSAGE, ENOTDIR and ELOOP (the root's own links).
  */
 export async function runInRoot(request: RunInRoot): Promise<number> {
+  checkUser();
   const runtime = findRuntime(request.runtime);
   const { rootfs, network = 'host', cwd = '/', capabilities = {} } = request;
   const user = resolveUser(rootfs, request.user ?? '');

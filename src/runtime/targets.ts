@@ -12,17 +12,16 @@ import type { SpecMount } from './mounts.js';
 export interface MadeTargets {
   /** In the order in which they were made. */
   made: readonly { path: string; isFile: boolean }[];
-  /** Modification and access, as touch(1) takes them. */
-  times: Readonly<Record<string, { mtime: string; atime: string }>>;
+  /** Times of modification, as touch(1) takes them. */
+  times: Readonly<Record<string, string>>;
 }
 
 /** Raises ENOTDIR, ELOOP and what the system says. */
 export function makeMountTargets(root: string, mounts: readonly SpecMount[]): MadeTargets {
   const made: { path: string; isFile: boolean }[] = [];
-  const times: Record<string, { mtime: string; atime: string }> = {};
+  const times: Record<string, string> = {};
   const remember = (directory: string): void => {
-    const { mtimeNs, atimeNs } = statSync(directory, { bigint: true });
-    times[directory] ??= { mtime: touchTime(mtimeNs), atime: touchTime(atimeNs) };
+    times[directory] ??= touchTime(statSync(directory, { bigint: true }).mtimeNs);
   };
   const covered: string[] = [];
   for (const mount of mounts) {
@@ -63,10 +62,9 @@ export function removeMade({ made, times }: MadeTargets): void {
       // Something was put there, or took its place: it is the container's now.
     }
   }
-  for (const [directory, { mtime, atime }] of Object.entries(times)) {
+  for (const [directory, mtime] of Object.entries(times)) {
     try {
       execFileSync('touch', ['-c', '-m', '-d', mtime, directory], { stdio: 'ignore' });
-      execFileSync('touch', ['-c', '-a', '-d', atime, directory], { stdio: 'ignore' });
     } catch {
       // Gone, or not ours.
     }

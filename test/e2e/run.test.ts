@@ -127,6 +127,35 @@ describe.skipIf(!able).each(['crun', 'runc'])('run by %s', (runtime) => {
     expect(cat()).toBe('');
   });
 
+  it('gives a terminal, also into a pipe', async () => {
+    expect(await out('-t', 'box', 'sh', '-c', 'tty; echo $TERM')).toBe('/dev/pts/0\r\nxterm\r\n');
+    const { spawnSync } = await import('node:child_process');
+    const { LAMINA_MAIN } = await import('../helpers/lamina.js');
+    // script(1) is the terminal that a person sits at.
+    const command = `${process.execPath} ${LAMINA_MAIN} run -it --rm --runtime ${runtime} box sh -c 'test -t 0 && tty; exit 7'`;
+    const typed = spawnSync('script', ['-qec', command, '/dev/null'], {
+      encoding: 'utf8',
+      input: '',
+      env: { ...process.env, LAMINA_ROOT: store.root },
+    });
+    expect([typed.status, typed.stdout]).toEqual([7, expect.stringContaining('/dev/pts/0') as string]);
+  });
+
+  it('passes signals on', async () => {
+    const { spawn } = await import('node:child_process');
+    const { LAMINA_MAIN } = await import('../helpers/lamina.js');
+    const script = 'trap "echo told; exit 9" TERM; echo ready; while :; do sleep 0.1; done';
+    const args = [LAMINA_MAIN, 'run', '--rm', '--runtime', runtime, 'box', 'sh', '-c', script];
+    const child = spawn(process.execPath, args, { env: { ...process.env, LAMINA_ROOT: store.root } });
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (said === '') child.kill('SIGTERM');
+      said += text;
+    });
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(9);
+    expect(said).toBe('ready\ntold\n');
+  });
+
   it('keeps a container that is not to be removed, with what it wrote and what it said', async () => {
     const { exitCode } = await store.run(
       'run',

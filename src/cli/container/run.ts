@@ -40,11 +40,14 @@ async function run(image: string, words: string[], flags: Flags): Promise<number
   if (flags.detach === true && flags.attach.length > 0)
     throw new LaminaError('EUSAGE', 'conflicting options: cannot specify both --attach and --detach');
   const attached = attachment(flags);
-  const [{ makeContainer }, { prepareContainer }, { checkRunnable, settingsOf }] = await Promise.all([
-    import('./make.js'),
-    import('../../runtime/prepare.js'),
-    import('../../runtime/settings.js'),
-  ]);
+  const [{ makeContainer }, { prepareContainer }, { checkRunnable, settingsOf }, { checkUser }] =
+    await Promise.all([
+      import('./make.js'),
+      import('../../runtime/prepare.js'),
+      import('../../runtime/settings.js'),
+      import('../../runtime/privilege.js'),
+    ]);
+  checkUser();
   const { store, record, opened } = await makeContainer(image, words, flags, true);
   try {
     checkRunnable(record.settings ?? settingsOf(opened.archived.config.config));

@@ -3,6 +3,7 @@
  * takes no lock. What is found is looked at again under it, since others may have been at work; where that cannot be, as in
  * a store that is read-only, it is said as it was found.
  */
+import { sweepPrivateMounts } from '../../container/private-mount.js';
 import { LaminaError } from '../../errors.js';
 import type { ImageStore } from '../../store/image-store.js';
 import { checkBlobs } from './blobs.js';
@@ -34,6 +35,7 @@ export async function repairStore(
   store: ImageStore,
   announce: (finding: Finding) => void,
 ): Promise<CheckResult> {
+  await sweepPrivateMounts();
   const index = checkIndex(store);
   if (index !== undefined) {
     announce(index);
