@@ -1,5 +1,5 @@
 /** Both builders with stores of their own that hold the same base image, and what they make of a case in a form that can be compared. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   linkSync,
@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -113,6 +114,11 @@ export class SideBySide {
   }
 
   remove(): void {
+    // buildah mounts its own directory on itself, and takes that away only when all went well.
+    for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n').reverse()) {
+      const place = line.split(' ')[1] ?? '';
+      if (place.startsWith(`${this.directory}/`)) spawnSync('umount', ['--lazy', place]);
+    }
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
