@@ -70,7 +70,7 @@ const KIND: ListKind = {
 };
 
 async function list(flags: Flags): Promise<string> {
-  const [store, { MountTable }, { parseFilters }, { formatList }, { formatAge }, { ellipsis }] =
+  const [store, { MountTable }, { parseFilters }, { formatList }, { formatAge, formatLocalTime }, { ellipsis }] =
     await Promise.all([
       openStore(),
       import('../../mount/table.js'),
@@ -105,7 +105,7 @@ async function list(flags: Flags): Promise<string> {
       mount === undefined ? '' : ` ${formatAge(Date.parse(mount.createdAt)).replace(/ ago$/, '')}`;
     return {
       Command: `"${flags.trunc ? ellipsis(command, 20) : command}"`,
-      CreatedAt: record.createdAt,
+      CreatedAt: formatLocalTime(Date.parse(record.createdAt)),
       ID: flags.trunc ? shortId(record.id) : record.id,
       Image: record.image.name,
       Label: (key: string) => record.labels[key] ?? '',
