@@ -66,7 +66,7 @@ export async function inflateStream(
     case 'zstd':
       return Readable.from(zstdChunks(storedChunks(source, onStored)));
     case 'bzip2':
-      return Readable.from(bzip2Chunks(storedChunks(source, onStored)));
+      return Readable.from((await import('./bzip2.js')).bzip2Chunks(storedChunks(source, onStored)));
     case 'xz':
       return Readable.from(xzChunks(storedChunks(source, onStored)));
   }
@@ -105,13 +105,4 @@ async function* xzChunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
   ) as unknown as ReadableStream<Uint8Array>;
   for await (const { buffer, byteOffset, byteLength } of plain)
     yield Buffer.from(buffer, byteOffset, byteLength);
-}
-
-/** As xzChunks. The package is a stream of the old kind, which readable-stream's pipeline does not stop for. */
-async function* bzip2Chunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
-  const { default: unbzip2 } = await import('unbzip2-stream');
-  const decoder = unbzip2();
-  const input = Readable.from(stored);
-  input.on('error', (error) => decoder.destroy(error));
-  yield* new Readable().wrap(input.pipe(decoder as never) as never) as AsyncIterable<Buffer>;
 }
