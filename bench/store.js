@@ -1,0 +1,243 @@
+/**
+ * The store: node bench/store.js [--size MB] [--rounds N] [--images N] [--only load,list,start]. Figures of one run, next to what they are to be held against:
+ * load of a docker archive against sha256sum and cp of it and skopeo copy into containers-storage, a second load, a list of many images, the start of
+ * commands against `node -e 0`. Rounds are interleaved; times are medians.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash, randomFillSync } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { median } from './lib/stats.js';
+
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const { values } = parseArgs({
+  options: {
+    size: { type: 'string', default: '1000' },
+    rounds: { type: 'string', default: '5' },
+    images: { type: 'string', default: '1000' },
+    only: { type: 'string', default: 'load,list,start' },
+  },
+});
+const [sizeMb, rounds, imageCount] = [values.size, values.rounds, values.images].map(Number);
+const only = new Set(values.only.split(','));
+
+const base = mkdtempSync(join(process.env['LAMINA_BENCH_DIR'] ?? tmpdir(), 'lamina-bench-store-'));
+const at = (...names) => join(base, ...names);
+const root = at('store');
+const times = new Map();
+
+/** Seconds that a command takes from its start to its end; raises when it fails. */
+function timed(name, command, args, env = {}) {
+  const begun = process.hrtime.bigint();
+  const { status, stderr } = spawnSync(command, args, {
+    env: { ...process.env, LAMINA_ROOT: root, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+  });
+  const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`);
+  times.set(name, [...(times.get(name) ?? []), seconds]);
+  return seconds;
+}
+const lamina = (name, ...args) => timed(name, process.execPath, [MAIN, ...args]);
+const of = (name) => median(times.get(name));
+const remove = (...names) => names.forEach((name) => rmSync(at(name), { recursive: true, force: true }));
+
+/** A docker archive of two layers of files that do not compress: what there is to copy and to hash is all of it. */
+function makeArchive(file) {
+  const layers = ['one', 'two'].map((name) => {
+    const tree = at(name);
+    mkdirSync(tree);
+    const bytes = Buffer.allocUnsafe(1 << 20);
+    for (let count = 0; count < sizeMb / 2; count++) {
+      mkdirSync(join(tree, `${count % 50}`), { recursive: true });
+      writeFileSync(
+        join(tree, `${count % 50}`, `file${count}`),
+        randomFillSync(bytes).subarray(0, 1_000_000),
+      );
+    }
+    mkdirSync(at('archive', name), { recursive: true });
+    execFileSync('tar', ['-C', tree, '-cf', at('archive', name, 'layer.tar'), '.']);
+    remove(name);
+    const [digest] = execFileSync('sha256sum', [at('archive', name, 'layer.tar')], {
+      encoding: 'utf8',
+    }).split(' ');
+    return { path: `${name}/layer.tar`, digest: `sha256:${digest}` };
+  });
+  const config = JSON.stringify({
+    architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+    os: 'linux',
+    config: {},
+    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+    history: layers.map(() => ({ created: '2026-01-01T00:00:00Z', created_by: 'bench' })),
+  });
+  const name = `${createHash('sha256').update(config).digest('hex')}.json`;
+  writeFileSync(at('archive', name), config);
+  writeFileSync(
+    at('archive', 'manifest.json'),
+    JSON.stringify([{ Config: name, RepoTags: ['bench:1'], Layers: layers.map(({ path }) => path) }]),
+  );
+  execFileSync('tar', [
+    '-C',
+    at('archive'),
+    '-cf',
+    file,
+    'manifest.json',
+    name,
+    ...layers.map(({ path }) => path),
+  ]);
+  remove('archive');
+}
+
+function load() {
+  const archive = at('image.tar');
+  makeArchive(archive);
+  const hasSkopeo = spawnSync('skopeo', ['--version']).status === 0;
+  // Everybody finds the archive in the page cache, and nobody has to wait for what another has left to be written.
+  for (let round = 0; round < rounds; round++) {
+    const settle = () => spawnSync('sync', ['-f', base]);
+    settle();
+    timed('sha256sum', 'sha256sum', [archive]);
+    timed('cp', 'cp', [archive, at('copy')]);
+    remove('copy');
+    settle();
+    timed('sha256sum, cp and sync', 'sh', [
+      '-c',
+      `sha256sum ${archive} && cp ${archive} ${at('copy')} && sync ${at('copy')}`,
+    ]);
+    remove('copy');
+    settle();
+    lamina('load', 'load', '-q', '-i', archive);
+    settle();
+    lamina('second load', 'load', '-q', '-i', archive);
+    remove('store');
+    if (!hasSkopeo) continue;
+    settle();
+    const storage = `[overlay@${at('storage')}+${at('run')}]`;
+    timed('skopeo', 'skopeo', [
+      '--insecure-policy',
+      'copy',
+      '-q',
+      `docker-archive:${archive}`,
+      `containers-storage:${storage}bench:1`,
+    ]);
+    for (const path of [at('storage', 'overlay')]) spawnSync('umount', ['-l', path], { stdio: 'ignore' });
+    remove('storage', 'run');
+  }
+  const bar = 2 * (of('sha256sum') + of('cp'));
+  say(
+    `load of a docker archive of ${sizeMb} MB`,
+    of('load'),
+    `sha256sum + cp ${ms(of('sha256sum') + of('cp'))}, twice that ${ms(bar)}: ${ratio(of('load') / bar)} of it`,
+  );
+  say('', of('sha256sum, cp and sync'), 'sha256sum, cp and its sync, since load syncs too');
+  if (hasSkopeo)
+    say(
+      '',
+      of('skopeo'),
+      `skopeo copy into containers-storage: ${ratio(of('skopeo') / of('load'))} times as long as load`,
+    );
+  say('second load of the same', of('second load'), 'bar 300 ms');
+  remove('image.tar');
+}
+
+/** Images of one layer of a few bytes each. */
+function list() {
+  const tar = at('many.tar');
+  mkdirSync(at('many/blobs/sha256'), { recursive: true });
+  const blob = (bytes) => {
+    const hex = createHash('sha256').update(bytes).digest('hex');
+    writeFileSync(at('many/blobs/sha256', hex), bytes);
+    return { digest: `sha256:${hex}`, size: Buffer.byteLength(bytes) };
+  };
+  writeFileSync(at('file'), 'x');
+  const manifests = Array.from({ length: imageCount }, (_, index) => {
+    writeFileSync(at('file'), String(index));
+    const layer = execFileSync('tar', ['-C', base, '-cf', '-', 'file']);
+    const { digest, size } = blob(layer);
+    const config = blob(
+      JSON.stringify({
+        architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+        os: 'linux',
+        created: new Date(1.7e12 + index * 6e4).toISOString(),
+        config: { Labels: { index: String(index) } },
+        rootfs: { type: 'layers', diff_ids: [digest] },
+      }),
+    );
+    const type = 'application/vnd.oci.image';
+    const manifest = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: `${type}.manifest.v1+json`,
+      config: { mediaType: `${type}.config.v1+json`, ...config },
+      layers: [{ mediaType: `${type}.layer.v1.tar`, digest, size }],
+    });
+    return {
+      mediaType: `${type}.manifest.v1+json`,
+      ...blob(manifest),
+      annotations: { 'io.containerd.image.name': `docker.io/library/image${index % 100}:v${index}` },
+    };
+  });
+  writeFileSync(at('many/oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  writeFileSync(at('many/index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+  execFileSync('tar', ['-C', at('many'), '-cf', tar, '.']);
+  lamina('load many', 'load', '-q', '-i', tar);
+  for (let round = 0; round < rounds; round++) {
+    lamina('images', 'images');
+    lamina('images -a --digests', 'images', '-a', '--digests');
+    lamina('tag', 'tag', 'image50:v50', `again:${round}`);
+    lamina('inspect', 'inspect', 'image50:v50');
+    lamina('rmi', 'rmi', `image${round}:v${round}`);
+    lamina('system df', 'system', 'df');
+  }
+  say(`images, of ${imageCount}`, of('images'), 'bar 150 ms');
+  for (const name of ['images -a --digests', 'inspect', 'tag', 'rmi', 'system df'])
+    say(`${name}, with as many`, of(name), '');
+  remove('store', 'many', 'many.tar');
+}
+
+function start() {
+  const commands = [
+    ['--version'],
+    ['images'],
+    ['ps', '-a'],
+    ['history', 'bench:1'],
+    ['inspect', 'bench:1'],
+    ['mounts'],
+    ['fs', 'ls', 'bench:1'],
+    ['system', 'df'],
+    ['image', 'prune', '--dry-run'],
+    ['load', '--help'],
+    ['mount', '--help'],
+  ];
+  writeFileSync(at('file'), 'x');
+  execFileSync('tar', ['-C', base, '-cf', at('file.tar'), 'file']);
+  lamina('import', 'import', at('file.tar'), 'bench:1');
+  lamina('first', 'fs', 'ls', 'bench:1');
+  for (let round = 0; round < 4 * rounds; round++) {
+    timed('node', process.execPath, ['-e', '0']);
+    for (const args of commands) lamina(args.join(' '), ...args);
+  }
+  for (const args of commands)
+    say(
+      `lamina ${args.join(' ')}`,
+      of(args.join(' ')),
+      `${ratio(of(args.join(' ')) / of('node'))} times node -e 0 (${ms(of('node'))})`,
+    );
+}
+
+const ms = (seconds) => `${(seconds * 1000).toFixed(0)} ms`;
+const ratio = (value) => value.toFixed(2);
+function say(what, seconds, note) {
+  process.stdout.write(`${what.padEnd(40)} ${ms(seconds).padStart(9)}   ${note}\n`);
+}
+
+try {
+  if (only.has('start')) start();
+  if (only.has('list')) list();
+  if (only.has('load')) load();
+} finally {
+  rmSync(base, { recursive: true, force: true });
+}
