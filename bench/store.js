@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,21 +29,24 @@ const at = (...names) => join(base, ...names);
 const root = at('store');
 const times = new Map();
 
-/** Seconds that a command takes from its start to its end; raises when it fails. */
+/**
+ * Runs a command and keeps what it took: seconds from its start to its end, and of processor time, which others on the machine disturb less. Raises when
+ * it fails.
+ */
 function timed(name, command, args, env = {}) {
-  const begun = process.hrtime.bigint();
-  const { status, stderr } = spawnSync(command, args, {
+  const script = 'TIMEFORMAT="%R %U %S"; time "$@" >/dev/null 2>"$0"';
+  const { status, stderr } = spawnSync('bash', ['-c', script, at('stderr'), command, ...args], {
     env: { ...process.env, LAMINA_ROOT: root, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'utf8',
   });
-  const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`);
-  times.set(name, [...(times.get(name) ?? []), seconds]);
-  return seconds;
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${readFileSync(at('stderr'), 'utf8')}`);
+  const [seconds, user, system] = stderr.trim().split(' ').map(Number);
+  times.set(name, [...(times.get(name) ?? []), { seconds, cpu: user + system }]);
 }
 const lamina = (name, ...args) => timed(name, process.execPath, [MAIN, ...args]);
-const of = (name) => median(times.get(name));
+const of = (name) => median(times.get(name).map(({ seconds }) => seconds));
+const cpuOf = (name) => median(times.get(name).map(({ cpu }) => cpu));
 const remove = (...names) => names.forEach((name) => rmSync(at(name), { recursive: true, force: true }));
 
 /** A docker archive of two layers of files that do not compress: what there is to copy and to hash is all of it. */
@@ -128,19 +131,16 @@ function load() {
     remove('storage', 'run');
   }
   const bar = 2 * (of('sha256sum') + of('cp'));
-  say(
-    `load of a docker archive of ${sizeMb} MB`,
-    of('load'),
-    `sha256sum + cp ${ms(of('sha256sum') + of('cp'))}, twice that ${ms(bar)}: ${ratio(of('load') / bar)} of it`,
-  );
-  say('', of('sha256sum, cp and sync'), 'sha256sum, cp and its sync, since load syncs too');
+  say(`load of a docker archive of ${sizeMb} MB`, 'load', `bar ${ms(bar)}: ${ratio(of('load') / bar)} of it`);
+  for (const name of ['sha256sum', 'cp']) say(`  ${name}`, name);
+  say('  sha256sum, cp and sync', 'sha256sum, cp and sync', 'load syncs too');
   if (hasSkopeo)
     say(
-      '',
-      of('skopeo'),
-      `skopeo copy into containers-storage: ${ratio(of('skopeo') / of('load'))} times as long as load`,
+      '  skopeo, into containers-storage',
+      'skopeo',
+      `${ratio(of('skopeo') / of('load'))} times as long as load; bar 3`,
     );
-  say('second load of the same', of('second load'), 'bar 300 ms');
+  say('second load of the same', 'second load', 'bar 300 ms');
   remove('image.tar');
 }
 
@@ -192,46 +192,48 @@ function list() {
     lamina('rmi', 'rmi', `image${round}:v${round}`);
     lamina('system df', 'system', 'df');
   }
-  say(`images, of ${imageCount}`, of('images'), 'bar 150 ms');
+  say(`images, of ${imageCount}`, 'images', 'bar 150 ms');
   for (const name of ['images -a --digests', 'inspect', 'tag', 'rmi', 'system df'])
-    say(`${name}, with as many`, of(name), '');
+    say(`${name}, with as many`, name);
   remove('store', 'many', 'many.tar');
 }
 
+/** What every command takes before it begins, and what small ones take in all. */
 function start() {
+  const help = execFileSync(process.execPath, [MAIN, '--help'], { encoding: 'utf8' });
+  const names = [...help.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name]) => name);
   const commands = [
-    ['--version'],
-    ['images'],
-    ['ps', '-a'],
-    ['history', 'bench:1'],
-    ['inspect', 'bench:1'],
-    ['mounts'],
-    ['fs', 'ls', 'bench:1'],
-    ['system', 'df'],
-    ['image', 'prune', '--dry-run'],
-    ['load', '--help'],
-    ['mount', '--help'],
+    ...[['--version'], ['images'], ['ps', '-a'], ['history', 'bench:1'], ['inspect', 'bench:1'], ['mounts']],
+    ...[
+      ['fs', 'ls', 'bench:1'],
+      ['system', 'df'],
+      ['image', 'prune', '--dry-run'],
+      ['tag', 'bench:1', 'other'],
+    ],
+    ...names.map((name) => [name, '--help']),
   ];
   writeFileSync(at('file'), 'x');
   execFileSync('tar', ['-C', base, '-cf', at('file.tar'), 'file']);
   lamina('import', 'import', at('file.tar'), 'bench:1');
   lamina('first', 'fs', 'ls', 'bench:1');
-  for (let round = 0; round < 4 * rounds; round++) {
-    timed('node', process.execPath, ['-e', '0']);
+  for (let round = 0; round < 2 * rounds; round++) {
+    timed('node -e 0', process.execPath, ['-e', '0']);
     for (const args of commands) lamina(args.join(' '), ...args);
   }
-  for (const args of commands)
-    say(
-      `lamina ${args.join(' ')}`,
-      of(args.join(' ')),
-      `${ratio(of(args.join(' ')) / of('node'))} times node -e 0 (${ms(of('node'))})`,
-    );
+  say('node -e 0', 'node -e 0');
+  for (const args of commands) {
+    const name = args.join(' ');
+    const [wall, cpu] = [of(name) / of('node -e 0'), cpuOf(name) / cpuOf('node -e 0')];
+    say(`lamina ${name}`, name, `${ratio(wall)} times node -e 0, ${ratio(cpu)} of processor time`);
+  }
 }
 
 const ms = (seconds) => `${(seconds * 1000).toFixed(0)} ms`;
 const ratio = (value) => value.toFixed(2);
-function say(what, seconds, note) {
-  process.stdout.write(`${what.padEnd(40)} ${ms(seconds).padStart(9)}   ${note}\n`);
+function say(what, name, note = '') {
+  process.stdout.write(
+    `${what.padEnd(40)} ${ms(of(name)).padStart(9)} ${ms(cpuOf(name)).padStart(9)} CPU   ${note}\n`,
+  );
 }
 
 try {
