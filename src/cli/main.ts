@@ -1,7 +1,7 @@
 /** The command `lamina`: finds the command, runs it, prints errors, sets the exit status (125 for usage, as docker). */
 import { CommanderError } from 'commander';
 import type { Command } from 'commander';
-import { LaminaError } from '../errors.js';
+import { fromSystemError, LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
 import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerCompletion } from './completion/index.js';
@@ -106,6 +106,9 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
     process.stderr.write(`lamina: ${error.message}${label}\n${error.hint === '' ? '' : `${error.hint}\n`}`);
     return error.exitCode;
   }
+  // A call of the system that nobody has put into words: a full disk may be found anywhere.
+  const { syscall, path } = (error ?? {}) as NodeJS.ErrnoException;
+  if (syscall !== undefined) return report(fromSystemError(error, `cannot ${syscall}`, path), program, argv);
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const isDebug = program.opts<{ debug?: boolean }>().debug === true;
   process.stderr.write(`lamina: internal error: ${isDebug ? stack : message}\n`);
