@@ -196,6 +196,40 @@ ${id}   2017-01-01T12:00:03Z   rose         0         new history item!
     });
   });
 
+  test('image ls --tree', async () => {
+    // image_rm.md; one platform of it is here, as after the page's removal of the others.
+    await store.load(
+      { id: 'a8560b36e8b8', tags: ['alpine:latest', 'alpine:3'] },
+      { id: 'b8560b36e8b8', tags: [] },
+    );
+    await create('4a7f7eebae0f', 'docker create alpine');
+    const { stdout } = await store.run('docker image ls --tree -a');
+    const [, digest] = /linux\/amd64 +([0-9a-f]{12})/.exec(stdout)!;
+    expect(await store.lamina('image', 'inspect', '-f', '{{.Descriptor.Digest}}', 'alpine')).toContain(
+      digest,
+    );
+    const untagged = /<untagged>[^]*linux\/amd64 +([0-9a-f]{12})/.exec(stdout)![1]!;
+    expect(normalised(stdout)).toBe(
+      store.expected(`
+IMAGE                   ID             DISK USAGE   CONTENT SIZE   EXTRA
+alpine:3
+alpine:latest           a8560b36e8b8       37.8MB         11.2MB    U
+└─ linux/amd64          ${digest}       12.1MB         3.64MB    U
+
+<untagged>              b8560b36e8b8       37.8MB         11.2MB
+└─ linux/amd64          ${untagged}       12.1MB         3.64MB`),
+    );
+    for (const [flag, named] of [
+      ['-q', 'quiet'],
+      ['--no-trunc', 'no-trunc'],
+      ['--digests', 'show-digest'],
+      ['--format json', 'format'],
+    ])
+      expect((await store.run(`docker images --tree ${flag}`)).stderr).toContain(
+        `--${named} is not yet supported with --tree`,
+      );
+  });
+
   describe('inspect', () => {
     beforeAll(async () => {
       isShared = true;
