@@ -17,6 +17,7 @@ import { register as registerSystem } from './system/index.js';
 import { register as registerUmount } from './umount.js';
 import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
+import { visibleLines } from './output/visible.js';
 
 /** With the words that name a command, just that one: making all of them takes 5 ms. */
 export function createProgram(wanted?: readonly string[]): Command {
@@ -103,7 +104,8 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   }
   if (error instanceof LaminaError) {
     const label = error.code === 'EUSAGE' ? '' : ` [${error.code}]`;
-    process.stderr.write(`lamina: ${error.message}${label}\n${error.hint === '' ? '' : `${error.hint}\n`}`);
+    const hint = error.hint === '' ? '' : `${visibleLines(error.hint)}\n`;
+    process.stderr.write(`lamina: ${visibleLines(error.message)}${label}\n${hint}`);
     return error.exitCode;
   }
   // A call of the system that nobody has put into words: a full disk may be found anywhere.

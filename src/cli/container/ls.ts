@@ -70,15 +70,21 @@ const KIND: ListKind = {
 };
 
 async function list(flags: Flags): Promise<string> {
-  const [store, { MountTable }, { parseFilters }, { formatList }, { formatAge, formatLocalTime }, { ellipsis }] =
-    await Promise.all([
-      openStore(),
-      import('../../mount/table.js'),
-      import('../output/filters.js'),
-      import('../output/list.js'),
-      import('../output/times.js'),
-      import('../output/width.js'),
-    ]);
+  const [
+    store,
+    { MountTable },
+    { parseFilters },
+    { formatList },
+    { formatAge, formatLocalTime },
+    { ellipsis },
+  ] = await Promise.all([
+    openStore(),
+    import('../../mount/table.js'),
+    import('../output/filters.js'),
+    import('../output/list.js'),
+    import('../output/times.js'),
+    import('../output/width.js'),
+  ]);
   const filters = parseFilters(flags.filter, FILTERS);
   const last = flags.latest === true ? 1 : flags.last === undefined ? -1 : parseCount(flags.last);
   const mounts = await new MountTable().list();

@@ -6,6 +6,7 @@ import type { Reference } from '../../oci/reference.js';
 import type { Snapshot } from '../../store/snapshot.js';
 import { gather } from '../output/gather.js';
 import { openImages } from './images-store.js';
+import { visibleLines } from '../output/visible.js';
 
 interface Flags {
   all?: boolean;
@@ -185,7 +186,9 @@ async function fieldsOf(): Promise<(line: Line, id: string) => Record<string, un
 /** An image that cannot be read must not keep the others from being listed. */
 function warnOfDamage({ damaged }: Snapshot): void {
   for (const { entry, error } of damaged)
-    process.stderr.write(`lamina: warning: ${entry.descriptor.digest} cannot be read: ${error.message}\n`);
+    process.stderr.write(
+      `lamina: warning: ${entry.descriptor.digest} cannot be read: ${visibleLines(error.message)}\n`,
+    );
 }
 
 const COMMANDS = 'build history import inspect list load ls prune pull push rm save tag'.split(' ');

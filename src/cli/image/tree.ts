@@ -5,6 +5,7 @@ import type { Style } from '../output/style.js';
 import { familiarReference } from '../../oci/reference.js';
 import { formatSize } from '../output/sizes.js';
 import { displayWidth } from '../output/width.js';
+import { visible } from '../output/visible.js';
 
 export interface TreeDetails {
   id: string;
@@ -132,7 +133,9 @@ export async function treeOf(store: ImageStore, listed: readonly ListedImage[]):
         .filter(({ digest }) => digest === undefined)
         .map(familiarReference)
         .sort(),
-      children: [{ ...details, id: shortId(descriptor.digest), platform: formatPlatform(config.platform) }],
+      children: [
+        { ...details, id: shortId(descriptor.digest), platform: visible(formatPlatform(config.platform)) },
+      ],
     };
   });
 }
