@@ -85,8 +85,7 @@ export async function main(words: readonly string[]): Promise<void> {
   const program = programFor(argv);
   // Readers that go away (`| head`) end the program silently, as SIGPIPE would.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    process.exit(error.code === 'EPIPE' ? 0 : report(error, program, argv));
   });
   try {
     if (argv.length === 0) program.outputHelp();
@@ -122,8 +121,13 @@ function fromCommander(error: CommanderError, program: Command, argv: readonly s
   const command = invokedCommand(program, argv);
   const name = commandPath(command);
   const needed = command.registeredArguments.filter(({ required }) => required).length;
-  const isOpen = command.registeredArguments.some(({ variadic, required }) => variadic || !required);
-  const count = `${isOpen ? 'at least ' : ''}${needed} argument${needed === 1 ? '' : 's'}`;
+  const most = command.registeredArguments.length;
+  const isOpen = command.registeredArguments.some(({ variadic }) => variadic);
+  const isExact = !isOpen && needed === most;
+  const isTooMany = error.code === 'commander.excessArguments';
+  const number = isTooMany && !isOpen ? most : needed;
+  const limit = isExact ? '' : isTooMany ? 'at most ' : 'at least ';
+  const count = `${limit}${number} argument${number === 1 ? '' : 's'}`;
   if (error.code === 'commander.missingArgument' || error.code === 'commander.excessArguments') {
     return usageError(command, `'${name}' requires ${count}`);
   }
