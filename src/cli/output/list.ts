@@ -75,11 +75,14 @@ function labelHeading(key: string): string {
   return key.split('.').at(-1)!.replaceAll(/[-_]/g, ' ');
 }
 
+/** Nearly always the row itself. */
 function shown(row: Row): Row {
-  const fields = Object.entries(row);
-  return Object.fromEntries(
-    fields.map(([name, value]) => [name, typeof value === 'string' ? visible(value) : value]),
-  );
+  let changed: Record<string, unknown> | undefined;
+  for (const [name, value] of Object.entries(row)) {
+    const text = typeof value === 'string' ? visible(value) : value;
+    if (text !== value) (changed ??= { ...row })[name] = text;
+  }
+  return changed ?? row;
 }
 
 /** As JSON a line has its fields in alphabetical order, escaped as json.Marshal does. */

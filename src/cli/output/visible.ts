@@ -6,8 +6,11 @@
 /** Control characters, line separators and what turns the direction of text around. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
+const ASCII = /^[\x20-\x7e]*$/;
+
 /** White space becomes a space, everything else that would not be seen its escape: `\x1b`, `\u202e`. */
 export function visible(text: string): string {
+  if (ASCII.test(text)) return text;
   return text.replaceAll(HIDDEN, (character) => (/\s/.test(character) ? ' ' : escaped(character)));
 }
 
