@@ -1,5 +1,6 @@
 /** What all of docker's inspect commands do: print what was found, then say what was not. */
 import { LaminaError } from '../errors.js';
+import { visibleLines } from './output/visible.js';
 
 /** @param find raises a LaminaError for a name that leads nowhere. Raises the last of them when all has been printed. */
 export async function inspectAll(
@@ -20,6 +21,7 @@ export async function inspectAll(
   }
   process.stdout.write(inspector.output());
   const last = failures.pop();
-  for (const { message, code } of failures) process.stderr.write(`lamina: ${message} [${code}]\n`);
+  for (const { message, code } of failures)
+    process.stderr.write(`lamina: ${visibleLines(message)} [${code}]\n`);
   if (last !== undefined) throw last;
 }

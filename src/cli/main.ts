@@ -1,7 +1,7 @@
 /** The command `lamina`: finds the command, runs it, prints errors, sets the exit status (125 for usage, as docker). */
 import { CommanderError } from 'commander';
 import type { Command } from 'commander';
-import { LaminaError } from '../errors.js';
+import { fromSystemError, LaminaError } from '../errors.js';
 import { DockerStyleCommand, commandPath, usageError } from './help.js';
 import { register as registerAnalyze } from './analyze/index.js';
 import { register as registerCompletion } from './completion/index.js';
@@ -17,6 +17,7 @@ import { register as registerSystem } from './system/index.js';
 import { register as registerUmount } from './umount.js';
 import { register as registerVersion } from './version-info.js';
 import { VERSION } from './version.js';
+import { visibleLines } from './output/visible.js';
 
 /** With the words that name a command, just that one: making all of them takes 5 ms. */
 export function createProgram(wanted?: readonly string[]): Command {
@@ -84,8 +85,7 @@ export async function main(words: readonly string[]): Promise<void> {
   const program = programFor(argv);
   // Readers that go away (`| head`) end the program silently, as SIGPIPE would.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    process.exit(error.code === 'EPIPE' ? 0 : report(error, program, argv));
   });
   try {
     if (argv.length === 0) program.outputHelp();
@@ -103,9 +103,13 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   }
   if (error instanceof LaminaError) {
     const label = error.code === 'EUSAGE' ? '' : ` [${error.code}]`;
-    process.stderr.write(`lamina: ${error.message}${label}\n${error.hint === '' ? '' : `${error.hint}\n`}`);
+    const hint = error.hint === '' ? '' : `${visibleLines(error.hint)}\n`;
+    process.stderr.write(`lamina: ${visibleLines(error.message)}${label}\n${hint}`);
     return error.exitCode;
   }
+  // A call of the system that nobody has put into words: a full disk may be found anywhere.
+  const { syscall, path } = (error ?? {}) as NodeJS.ErrnoException;
+  if (syscall !== undefined) return report(fromSystemError(error, `cannot ${syscall}`, path), program, argv);
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const isDebug = program.opts<{ debug?: boolean }>().debug === true;
   process.stderr.write(`lamina: internal error: ${isDebug ? stack : message}\n`);
@@ -117,8 +121,13 @@ function fromCommander(error: CommanderError, program: Command, argv: readonly s
   const command = invokedCommand(program, argv);
   const name = commandPath(command);
   const needed = command.registeredArguments.filter(({ required }) => required).length;
-  const isOpen = command.registeredArguments.some(({ variadic, required }) => variadic || !required);
-  const count = `${isOpen ? 'at least ' : ''}${needed} argument${needed === 1 ? '' : 's'}`;
+  const most = command.registeredArguments.length;
+  const isOpen = command.registeredArguments.some(({ variadic }) => variadic);
+  const isExact = !isOpen && needed === most;
+  const isTooMany = error.code === 'commander.excessArguments';
+  const number = isTooMany && !isOpen ? most : needed;
+  const limit = isExact ? '' : isTooMany ? 'at most ' : 'at least ';
+  const count = `${limit}${number} argument${number === 1 ? '' : 's'}`;
   if (error.code === 'commander.missingArgument' || error.code === 'commander.excessArguments') {
     return usageError(command, `'${name}' requires ${count}`);
   }

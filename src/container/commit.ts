@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { LaminaError } from '../errors.js';
+import { fromSystemError, LaminaError } from '../errors.js';
 import { parseImageName } from '../archive/name.js';
 import { checkTarget, writeImage } from '../archive/write.js';
 import type { ArchivedImage, LayerBlob } from '../archive/image.js';
@@ -186,7 +186,7 @@ async function packLayer(
     return { blob, diffId: `sha256:${hash.digest('hex')}` };
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw fromSystemError(error, 'cannot write the new layer below', base.cache.root);
   }
 }
 

@@ -71,6 +71,7 @@ export async function mountOpened(
     sources: opened.sources,
     cache: opened.cache,
     unverified: await opened.unverified(),
+    ...(opened.located.transport === 'store' ? { store: opened.located.path } : {}),
     ...(container === undefined ? {} : { container }),
   };
   try {

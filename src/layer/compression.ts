@@ -66,7 +66,7 @@ export async function inflateStream(
     case 'zstd':
       return Readable.from(zstdChunks(storedChunks(source, onStored)));
     case 'bzip2':
-      return Readable.from(bzip2Chunks(storedChunks(source, onStored)));
+      return Readable.from((await import('./bzip2.js')).bzip2Chunks(storedChunks(source, onStored)));
     case 'xz':
       return Readable.from(xzChunks(storedChunks(source, onStored)));
   }
@@ -105,27 +105,4 @@ async function* xzChunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
   ) as unknown as ReadableStream<Uint8Array>;
   for await (const { buffer, byteOffset, byteLength } of plain)
     yield Buffer.from(buffer, byteOffset, byteLength);
-}
-
-/**
- * As xzChunks. The package is a stream of the old kind, which decodes while it is written to; wrapped in one of the new kind it seems to
- * close too early when its input is short.
- */
-async function* bzip2Chunks(stored: Iterable<Buffer>): AsyncGenerator<Buffer> {
-  const { default: unbzip2 } = await import('unbzip2-stream');
-  const decoder = unbzip2();
-  const plain: Buffer[] = [];
-  const failures: Error[] = [];
-  decoder.on('data', (chunk: Uint8Array) => plain.push(Buffer.from(chunk)));
-  decoder.on('error', (error: Error) => failures.push(error));
-  const decoded = (): Buffer[] => {
-    if (failures[0] !== undefined) throw failures[0];
-    return plain.splice(0);
-  };
-  for (const chunk of stored) {
-    decoder.write(chunk);
-    yield* decoded();
-  }
-  decoder.end();
-  yield* decoded();
 }

@@ -29,6 +29,8 @@ export interface MountImage {
   sources: readonly ByteSource[];
   cache: Cache;
   unverified: readonly UnverifiedLayer[];
+  /** Directory of the store that it is an image of; absent for one of an archive. */
+  store?: string;
   /** The layer of its own that is mounted over the image. */
   container?: MountContainer;
 }
@@ -99,6 +101,7 @@ async function mountLocked(
           ? 'unchecked'
           : 'pending',
     ...(image.container === undefined ? {} : { container: image.container.id }),
+    ...(image.store === undefined ? {} : { store: await realpath(image.store) }),
   };
   await table.remove(id);
   await table.write(record);

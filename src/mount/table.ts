@@ -32,6 +32,8 @@ export interface MountRecord {
   verify: VerifyState;
   /** ID of the container that is mounted; absent for an image. */
   container?: string;
+  /** Of an image of a store, that store's directory, without symbolic links; absent for one of an archive outside. */
+  store?: string;
   /** Why the mount was taken down, or could not be verified. */
   error?: string;
 }

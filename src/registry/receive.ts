@@ -207,10 +207,10 @@ function isSameAlgorithm(digest: string, diffId: string): boolean {
   return digest.slice(0, digest.indexOf(':')) === diffId.slice(0, diffId.indexOf(':'));
 }
 
-/** What has nothing to do with the bytes that are there. */
+/** What has nothing to do with the bytes that are there. On a full disk they are in the way of everything else. */
 function isOfTheTransfer(error: unknown): boolean {
   return (
     !(error instanceof LaminaError) ||
-    ['ENETWORK', 'EREGISTRY', 'EAUTH', 'ENOSPC', 'EIO', 'EACCES', 'EROFS'].includes(error.code)
+    ['ENETWORK', 'EREGISTRY', 'EAUTH', 'EIO', 'EACCES', 'EROFS'].includes(error.code)
   );
 }

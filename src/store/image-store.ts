@@ -113,7 +113,10 @@ export class ImageStore {
       throw fromSystemError(error, 'cannot write the store', this.root);
     }
     await draft.finish();
-    if (draft.isChanged) writeSummaries(this.root, this.snapshot().images);
+    if (draft.isChanged) {
+      const after = draft.before.withEntries(draft.entries);
+      writeSummaries(this.root, after.images, after.summaries);
+    }
     return result;
   }
 

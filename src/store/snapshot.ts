@@ -13,6 +13,7 @@ import type { IndexEntry } from './store-index.js';
 import { resolveManifest, StoredImage } from './stored-image.js';
 import type { ResolvedManifest } from './stored-image.js';
 import { readSummaries } from './summaries.js';
+import type { ImageSummary } from './summaries.js';
 
 /** An entry whose manifest or config cannot be read. */
 export interface DamagedEntry {
@@ -30,12 +31,25 @@ export interface FoundImage {
 export class Snapshot {
   readonly #readable = new Map<string, string>();
   #read: { images: StoredImage[]; damaged: DamagedEntry[] } | undefined;
+  #summaries: ReadonlyMap<string, ImageSummary> | undefined;
 
   constructor(
     readonly entries: readonly IndexEntry[],
     private readonly blobs: BlobStore,
     private readonly root: string,
   ) {}
+
+  /** The same store with another index; what has been read of it is not read again. */
+  withEntries(entries: readonly IndexEntry[]): Snapshot {
+    const other = new Snapshot(entries, this.blobs, this.root);
+    other.#summaries = this.#summaries;
+    return other;
+  }
+
+  /** @internal */
+  get summaries(): ReadonlyMap<string, ImageSummary> {
+    return (this.#summaries ??= readSummaries(this.root));
+  }
 
   /** Images whose manifests can be read, in the order of the index. */
   get images(): readonly StoredImage[] {
@@ -126,7 +140,7 @@ export class Snapshot {
   #all(): { images: StoredImage[]; damaged: DamagedEntry[] } {
     if (this.#read !== undefined) return this.#read;
     const damaged: DamagedEntry[] = [];
-    const summaries = readSummaries(this.root);
+    const { summaries } = this;
     const byId = new Map<string, IndexEntry[]>();
     for (const entry of this.entries) {
       try {

@@ -20,6 +20,8 @@ export interface ImageSummary {
 
 const FILE = 'summaries.json';
 const VERSION = 1;
+/** How many of images that have gone may stay: writing all takes longer than reading them. */
+const MAX_SURPLUS = 50;
 
 /** By manifest digest. Empty when the file is missing, damaged or of another version. */
 export function readSummaries(root: string): Map<string, ImageSummary> {
@@ -45,8 +47,18 @@ function isWhole(summary: ImageSummary | null): boolean {
   );
 }
 
-/** Only a help for the next reader: it is not synced, and a store that cannot take it works without. */
-export function writeSummaries(root: string, images: readonly StoredImage[]): void {
+/**
+ * Only a help for the next reader: it is not synced, and a store that cannot take it works without. What is there already (`existing`) is
+ * left as it is while it has them all, and not many more.
+ */
+export function writeSummaries(
+  root: string,
+  images: readonly StoredImage[],
+  existing: ReadonlyMap<string, ImageSummary>,
+): void {
+  const digests = images.flatMap(({ manifestDigests }) => manifestDigests);
+  const isThere = digests.every((digest) => existing.get(digest)?.sizeBytes !== undefined);
+  if (isThere && existing.size <= digests.length + MAX_SURPLUS) return;
   const summaries = images.flatMap((image) => {
     try {
       return image.manifestDigests.map((digest) => [digest, image.summary()] as const);

@@ -25,7 +25,7 @@ export interface PruneFilter {
 }
 
 export interface ImagePrune {
-  /** Images that go, in this order. */
+  /** Images that go, or lose their names because others were made from them. */
   imageIds: string[];
   records: RemovalRecord[];
   /** Blobs that no image had. */
@@ -127,7 +127,7 @@ async function prune(
     if (!isWanted(image) || only?.includes(image.imageId) === false) continue;
     pruned.records.push(...removal.prune(image));
   }
-  pruned.imageIds = removal.deletedImages.map(({ imageId }) => imageId);
+  pruned.imageIds = removal.changedIds;
   for (const image of removal.deletedImages)
     for (const { digest } of [image.descriptor, image.manifest.config, ...image.manifest.layers])
       pruned.digests.add(digest);

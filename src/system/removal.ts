@@ -30,6 +30,7 @@ export class Removal {
   readonly #images = new Map<string, Model>();
   readonly #untagged: Reference[] = [];
   readonly #deleted = new Map<string, StoredImage>();
+  readonly #changed = new Set<string>();
 
   constructor(
     private readonly snapshot: Snapshot,
@@ -67,15 +68,19 @@ export class Removal {
     return records;
   }
 
-  /** Removes an image with all its names, where nothing speaks against it: what `prune` does. */
+  /** Removes an image with all its names, unless it is in use: what `prune` does. What others were made from loses its names alone. */
   prune(image: StoredImage): RemovalRecord[] {
     const model = this.#images.get(image.imageId);
-    if (model === undefined || this.#conflict(model, { isForced: false, ignoresNames: true }) !== undefined)
-      return [];
+    if (model === undefined || this.isUsed(image)) return [];
     const records: RemovalRecord[] = [];
     for (const name of [...model.names]) this.#untag(model, name, records);
     this.#delete(model, records, { isForced: false, prunesParents: true, isQuiet: true });
     return records;
+  }
+
+  /** IDs of images that go or lose a name. */
+  get changedIds(): string[] {
+    return [...this.#changed];
   }
 
   /** Images that go, in the order in which that was worked out. */
@@ -126,6 +131,7 @@ export class Removal {
     const { image } = model;
     this.#images.delete(image.imageId);
     this.#deleted.set(image.imageId, image);
+    this.#changed.add(image.imageId);
     records.push({ deleted: image.imageId });
     for (const chainId of this.#freedChains(image)) records.push({ deleted: chainId });
     const parent = image.parent === undefined ? undefined : this.#images.get(image.parent);
@@ -137,6 +143,7 @@ export class Removal {
   #untag(model: Model, name: Reference, records: RemovalRecord[]): void {
     model.names = model.names.filter((other) => other !== name);
     this.#untagged.push(name);
+    this.#changed.add(model.image.imageId);
     records.push({ untagged: familiarReference(name) });
   }
 

@@ -19,7 +19,8 @@ export async function removeImage(
     const removal = new Removal(draft.before, await imageUses(store.root));
     const records = removal.remove(text, options);
     removal.apply(draft);
-    draft.collectAfterwards((collected) => sayRefused(collected, warn));
+    // Where only names went, there is nothing to look for.
+    if (removal.deletedImages.length > 0) draft.collectAfterwards((collected) => sayRefused(collected, warn));
     return records;
   });
 }

@@ -1,4 +1,5 @@
 /** Who uses the images of the store: containers, mounted or not, and mounts of images themselves. */
+import { realpathSync } from 'node:fs';
 import { ContainerStore } from '../container/store.js';
 import { MountTable } from '../mount/table.js';
 
@@ -22,8 +23,20 @@ export async function imageUses(root: string): Promise<ImageUse[]> {
     const kind = (await containers.isMounted(record)) ? 'running' : 'stopped';
     uses.push({ imageId, kind, by: record.id, diffIds });
   }
-  for (const { record, state } of await new MountTable().list())
-    if (state === 'live' && record.container === undefined)
+  // The table is the user's: it has the mounts of archives and of other stores as well, of the same images perhaps.
+  const mounts = await new MountTable().list();
+  const place = mounts.length === 0 ? undefined : realPlace(root);
+  for (const { record, state } of mounts)
+    if (state === 'live' && record.container === undefined && place !== undefined && record.store === place)
       uses.push({ imageId: record.imageId, kind: 'mount', by: record.mountpoint, diffIds: [] });
   return uses;
+}
+
+/** undefined when it is not there. */
+function realPlace(root: string): string | undefined {
+  try {
+    return realpathSync(root);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,6 +1,14 @@
 /** The commands that prune, in docker's words (docker/cli cli/command/{image,container,system}/prune.go and its golden files). */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf, dockerSave25, hexOf, image, layer, Scratch } from '../helpers/archive-builder.js';
@@ -215,6 +223,40 @@ describe.skipIf(!able)('pruning', () => {
       expect(await run('fs', 'cat', archive, '/outside')).toBe('outside\n');
     } finally {
       await run('umount', dir);
+    }
+  });
+
+  test('a mount holds the image of its own store, and no other', async () => {
+    const built = await load(['one'], ['one:1', 'one:2']);
+    const archive = scratch.tar(dockerSave25([{ image: built, tags: ['one:1'] }]));
+    const other = join(scratch.path, 'other');
+    await laminaOk(['load', '-q', '-i', archive], other);
+    const dirs = ['archive', 'other', 'own'].map((name) => join(scratch.path, name, 'mnt'));
+    for (const dir of dirs) mkdirSync(dir, { recursive: true });
+    const [byArchive, byOther, byOwn] = dirs as [string, string, string];
+    await run('mount', archive, byArchive);
+    await laminaOk(['mount', 'one:1', byOther], other);
+    try {
+      // The same image, as a container's tools would say; yet nothing of this store is in use.
+      expect(await run('image', 'prune', '-a', '--dry-run')).toContain(`deleted: ${built.imageId}\n`);
+      // By another path to the store.
+      const link = join(scratch.path, 'link');
+      symlinkSync(root, link);
+      await laminaOk(['mount', 'one:1', byOwn], link);
+      expect(await run('image', 'prune', '-a', '--dry-run')).toBe('Total reclaimable space: 0B\n');
+      expect(await run('rmi', 'one:2')).toBe('Untagged: one:2\n');
+      const refused = await lamina(['rmi', 'one:1'], root);
+      expect([refused.exitCode, refused.stderr]).toEqual([
+        1,
+        expect.stringContaining(
+          `conflict: unable to remove repository reference "one:1" (must force) - mount ${byOwn} is using its referenced image`,
+        ),
+      ]);
+      await run('umount', byOwn);
+      expect(await run('rmi', 'one:1')).toMatch(/^Untagged: one:1\nDeleted: /);
+      for (const dir of [byArchive, byOther]) expect(readFileSync(join(dir, 'one'), 'utf8')).toBe('one\n');
+    } finally {
+      for (const dir of dirs) await lamina(['umount', dir], root);
     }
   });
 

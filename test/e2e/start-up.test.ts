@@ -1,5 +1,5 @@
 /** How the command starts: with V8's code of its last build, and with as few commands as the line names. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -95,12 +95,29 @@ describe.skipIf(!built)('start-up', () => {
       [['nope'], 'unknown command: lamina nope'],
       [['container', 'nope'], 'unknown command: lamina container nope'],
       [['ps', 'x'], "'lamina ps' requires 0 arguments"],
+      [['images', 'a', 'b'], "'lamina images' requires at most 1 argument"],
+      [['tag', 'a'], "'lamina tag' requires 2 arguments"],
+      [['rmi'], "'lamina rmi' requires at least 1 argument"],
     ] as const) {
       expect(await lamina(args, root)).toMatchObject({
         exitCode: 125,
         stderr: expect.stringContaining(message),
       });
     }
+  });
+
+  test('a reader that goes away is no error, a full disk behind standard output is one', () => {
+    const shell = (line: string): [number, string] => {
+      const child = spawnSync('bash', ['-c', line, process.execPath, LAMINA_MAIN], {
+        env: { ...process.env, LAMINA_ROOT: root },
+        encoding: 'utf8',
+      });
+      return [child.status!, child.stderr];
+    };
+    expect(shell('"$0" "$1" --help | head -1 >/dev/null; exit ${PIPESTATUS[0]}')).toEqual([0, '']);
+    const [status, said] = shell('"$0" "$1" images > /dev/full');
+    expect([status, said.split('\n').length]).toEqual([1, 3]);
+    expect(said).toMatch(/^lamina: cannot write: ENOSPC: .* \[ENOSPC\]\n/);
   });
 
   test('version has docker\u2019s layout', async () => {

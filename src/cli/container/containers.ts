@@ -1,6 +1,7 @@
 /** What every container command does first. Modules are loaded when a command runs, not when it is listed. */
 import type { ContainerPlace, ContainerStore } from '../../container/store.js';
 import { LaminaError } from '../../errors.js';
+import { visibleLines } from '../output/visible.js';
 
 export async function openStore(): Promise<ContainerStore> {
   const { ContainerStore } = await import('../../container/store.js');
@@ -23,7 +24,7 @@ export async function forEach(
   }
   const last = failures.pop();
   for (const error of failures as LaminaError[]) {
-    process.stderr.write(`lamina: ${error.message} [${error.code}]\n${error.hint}\n`);
+    process.stderr.write(`lamina: ${visibleLines(error.message)} [${error.code}]\n${error.hint}\n`);
   }
   if (last !== undefined) throw last;
 }

@@ -88,7 +88,7 @@ async function list(flags: Flags): Promise<string> {
     ]);
   const filters = parseFilters(flags.filter, FILTERS);
   checkFilters(filters);
-  const { formatAge } = times;
+  const { formatAge, formatLocalTime } = times;
   const last = flags.latest === true ? 1 : flags.last === undefined ? -1 : parseCount(flags.last);
   const mounts = await new MountTable().list();
   const records = await store.list();
@@ -112,7 +112,7 @@ async function list(flags: Flags): Promise<string> {
     const command = record.command.join(' ');
     return {
       Command: `"${flags.trunc ? ellipsis(command, 20) : command}"`,
-      CreatedAt: record.createdAt,
+      CreatedAt: formatLocalTime(Date.parse(record.createdAt)),
       ID: flags.trunc ? shortId(record.id) : record.id,
       Image: record.image.name,
       Label: (key: string) => record.labels[key] ?? '',

@@ -67,10 +67,13 @@ function writeObject(value: object, escapeHtml: boolean, indent: string, before:
   return `${open}\n${parts.map((part) => inside + part).join(',\n')}\n${before}${close}`;
 }
 
+const SPECIAL = /[\0-\x1f"\\\u2028\u2029]|\p{Cs}/gu;
+const SPECIAL_IN_HTML = /[\0-\x1f"\\<>&\u2028\u2029]|\p{Cs}/gu;
+const SURROGATE = /\p{Cs}/u;
+
 export function goJsonString(text: string, escapeHtml: boolean): string {
-  const special = escapeHtml ? /[\0-\x1f"\\<>&\u2028\u2029]|\p{Cs}/gu : /[\0-\x1f"\\\u2028\u2029]|\p{Cs}/gu;
-  const inside = text.replaceAll(special, (character) => {
-    if (/\p{Cs}/u.test(character)) return '\\ufffd';
+  const inside = text.replaceAll(escapeHtml ? SPECIAL_IN_HTML : SPECIAL, (character) => {
+    if (SURROGATE.test(character)) return '\\ufffd';
     return ESCAPED[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
   return `"${inside}"`;

@@ -8,7 +8,7 @@ import { execute } from './executor.js';
 import type { MissingKey } from './executor.js';
 import { BUILTINS } from './functions.js';
 import type { Functions } from './functions.js';
-import { parse } from './parser.js';
+import { parse, TemplateError } from './parser.js';
 
 export { HEADING_FUNCTIONS } from './docker-functions.js';
 export { TemplateError } from './parser.js';
@@ -31,9 +31,19 @@ const FUNCTIONS: Functions = { ...BUILTINS, ...DOCKER_FUNCTIONS };
 
 /** Throws a TemplateError. */
 export function parseTemplate(text: string): Template {
-  const parsed = parse(text, (name) => Object.hasOwn(FUNCTIONS, name));
+  const parsed = nested(() => parse(text, (name) => Object.hasOwn(FUNCTIONS, name)));
   return {
     execute: (data, { missingKey = 'default', functions = {}, isPartial = false } = {}) =>
-      execute(parsed, { ...FUNCTIONS, ...functions }, data, { missingKey, isPartial }),
+      nested(() => execute(parsed, { ...FUNCTIONS, ...functions }, data, { missingKey, isPartial })),
   };
+}
+
+/** Parser and executor go as deep as the template does; Go's stack has no such end. */
+function nested<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RangeError) throw new TemplateError('template: it is nested too deeply');
+    throw error;
+  }
 }

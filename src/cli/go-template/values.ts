@@ -182,8 +182,11 @@ export function fieldsOf(struct: object): [string, unknown][] {
   return Object.entries(struct).filter(([name, value]) => isExported(name) && typeof value !== 'function');
 }
 
+// Not in the function: the bundler would have it compiled at each call.
+const UPPER = /^\p{Lu}/u;
+
 export function isExported(name: string): boolean {
-  return /^\p{Lu}/u.test(name);
+  return UPPER.test(name);
 }
 
 /** The value inside an interface. */

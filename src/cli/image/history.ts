@@ -1,11 +1,12 @@
 /** `lamina history`, `lamina image history` (docker/cli cli/command/image/history.go, formatter/history.go) */
 import type { Command } from 'commander';
 import type { HistoryRow } from '../../image/history.js';
-import { openImages } from './images-store.js';
+import { checkPlatform, openImages } from './images-store.js';
 
 interface Flags {
   format?: string;
   human: boolean;
+  platform?: string;
   trunc: boolean;
   quiet?: boolean;
 }
@@ -22,6 +23,7 @@ export function register(parent: Command): void {
     .option('-H, --human', 'Print sizes and dates in human readable format', true)
     .option('--no-human', 'Print sizes in bytes and dates in full')
     .option('--no-trunc', "Don't truncate output")
+    .option('--platform <string>', 'Show history for the given platform (os[/arch[/variant]])')
     .option('-q, --quiet', 'Only show image IDs')
     .action(async (name: string, flags: Flags) => {
       process.stdout.write(await show(name, flags));
@@ -45,7 +47,9 @@ async function show(name: string, flags: Flags): Promise<string> {
     import('../output/ids.js'),
   ]);
   const snapshot = store.snapshot();
-  const rows = imageHistory(snapshot, snapshot.get(name).image);
+  const { image } = snapshot.get(name);
+  await checkPlatform(image, name, flags.platform);
+  const rows = imageHistory(snapshot, image);
   const idOf = ({ imageId }: HistoryRow): string => {
     if (imageId === undefined) return '<missing>';
     return flags.trunc ? shortId(imageId) : imageId;

@@ -1,8 +1,7 @@
 /** `lamina image inspect` */
 import type { Command } from 'commander';
-import { LaminaError } from '../../errors.js';
 import type { StoredImage } from '../../store/stored-image.js';
-import { openImages } from './images-store.js';
+import { checkPlatform, openImages } from './images-store.js';
 
 interface Flags {
   format?: string;
@@ -29,18 +28,6 @@ export function register(parent: Command): void {
         return imageObject(image, store.root);
       });
     });
-}
-
-async function checkPlatform(image: StoredImage, name: string, text: string | undefined): Promise<void> {
-  if (text === undefined) return;
-  const { formatPlatform, parsePlatform, platformRank } = await import('../../oci/platform.js');
-  const wanted = parsePlatform(text);
-  if (platformRank(image.config.platform, wanted) !== undefined) return;
-  const { os, architecture } = image.config.platform;
-  throw new LaminaError(
-    'EPLATFORM',
-    `image with reference ${name} was found but does not provide the specified platform (${formatPlatform(wanted)}); it is for ${os}/${architecture}`,
-  );
 }
 
 /** docker's object: all fields for templates, and what is not empty for JSON. Raises EBLOB, EDIGEST, EBADIMAGE. */

@@ -1,10 +1,12 @@
 /** `lamina images`, `lamina image ls`: docker's classic table, one line for each name (docker/cli cli/command/image/list.go, formatter/image.go). */
 import type { Command } from 'commander';
+import { LaminaError } from '../../errors.js';
 import type { ListedImage } from '../../image/list.js';
 import type { Reference } from '../../oci/reference.js';
 import type { Snapshot } from '../../store/snapshot.js';
 import { gather } from '../output/gather.js';
 import { openImages } from './images-store.js';
+import { visibleLines } from '../output/visible.js';
 
 interface Flags {
   all?: boolean;
@@ -13,6 +15,7 @@ interface Flags {
   format?: string;
   trunc: boolean;
   quiet?: boolean;
+  tree?: boolean;
 }
 
 export function register(parent: Command): void {
@@ -31,6 +34,7 @@ export function register(parent: Command): void {
     )
     .option('--no-trunc', "Don't truncate output")
     .option('-q, --quiet', 'Only show image IDs')
+    .option('--tree', 'List each image with all its names and its platform')
     .action(async (repository: string | undefined, flags: Flags) => {
       process.stdout.write(await list(repository, flags));
     });
@@ -45,6 +49,7 @@ async function list(repository: string | undefined, flags: Flags): Promise<strin
     import('../../image/list.js'),
     import('../output/filters.js'),
   ]);
+  if (flags.tree === true) refuseWithTree(flags);
   const filters = parseFilters(flags.filter, FILTERS);
   const snapshot = store.snapshot();
   const isDangling = filters.flag('dangling');
@@ -62,6 +67,14 @@ async function list(repository: string | undefined, flags: Flags): Promise<strin
   });
   warnOfDamage(snapshot);
   if (listed.length === 0 && repository !== undefined) hintAtCommand(repository);
+  if (flags.tree === true) {
+    const [{ formatTree, treeOf }, { createStyle }] = await Promise.all([
+      import('./tree.js'),
+      import('../output/style.js'),
+    ]);
+    const columns = process.stdout.isTTY ? process.stdout.columns : 0;
+    return formatTree(await treeOf(store, listed), columns, createStyle(process.stdout));
+  }
   const digests = flags.digests === true || /\.Digest\b/.test(flags.format ?? '');
   const lines = listed.flatMap((item) => linesOf(item, digests));
   const { formatList } = await import('../output/list.js');
@@ -79,6 +92,13 @@ async function list(repository: string | undefined, flags: Flags): Promise<strin
     },
     flags.format === 'raw' ? rawFormat(flags.digests === true) : flags.format,
   );
+}
+
+/** In docker's words, which calls --digests by the name of its variable. */
+function refuseWithTree({ quiet, trunc, digests, format }: Flags): void {
+  const refused = { quiet, 'no-trunc': !trunc, 'show-digest': digests, format: format !== undefined };
+  for (const [name, isGiven] of Object.entries(refused))
+    if (isGiven === true) throw new LaminaError('EUSAGE', `--${name} is not yet supported with --tree`);
 }
 
 const HEADINGS = {
@@ -166,7 +186,9 @@ async function fieldsOf(): Promise<(line: Line, id: string) => Record<string, un
 /** An image that cannot be read must not keep the others from being listed. */
 function warnOfDamage({ damaged }: Snapshot): void {
   for (const { entry, error } of damaged)
-    process.stderr.write(`lamina: warning: ${entry.descriptor.digest} cannot be read: ${error.message}\n`);
+    process.stderr.write(
+      `lamina: warning: ${entry.descriptor.digest} cannot be read: ${visibleLines(error.message)}\n`,
+    );
 }
 
 const COMMANDS = 'build history import inspect list load ls prune pull push rm save tag'.split(' ');

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { LaminaError } from '../../errors.js';
 import { openImages } from './images-store.js';
+import { visibleLines } from '../output/visible.js';
 
 interface Flags {
   force?: boolean;
@@ -41,6 +42,8 @@ async function run(names: readonly string[], { force, prune }: Flags): Promise<v
   // As docker: what is not there need not be removed by force.
   const isMissing = force === true && [...failures, last].every(({ code }) => code === 'ENOIMAGE');
   for (const { message, code } of isMissing ? [...failures, last] : failures)
-    process.stderr.write(isMissing ? `Error: ${message}\n` : `lamina: ${message} [${code}]\n`);
+    process.stderr.write(
+      isMissing ? `Error: ${visibleLines(message)}\n` : `lamina: ${visibleLines(message)} [${code}]\n`,
+    );
   if (!isMissing) throw last;
 }

@@ -4,6 +4,7 @@ import { GO_JSON, goJson } from '../go-template/json.js';
 import { HEADING_FUNCTIONS, parseTemplate, TemplateError, typed } from '../go-template/template.js';
 import type { Template } from '../go-template/template.js';
 import { alignTabs } from './table.js';
+import { visible } from './visible.js';
 
 /** Fields of one line. A function is a method: `{{.Label "key"}}`; one without parameters also a field. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -28,7 +29,7 @@ export function formatList(rows: Iterable<Row>, kind: ListKind, wanted?: string)
   let lines = '';
   for (const row of rows) {
     try {
-      lines += `${template.execute(asStruct(row, kind))}\n`;
+      lines += `${template.execute(asStruct(isTable ? shown(row) : row, kind))}\n`;
     } catch (error) {
       throw fieldError(error, Object.keys(row));
     }
@@ -72,6 +73,16 @@ function heading(template: Template, { headings, type }: ListKind): string {
 /** `com.example.some-label` is headed `some label`. */
 function labelHeading(key: string): string {
   return key.split('.').at(-1)!.replaceAll(/[-_]/g, ' ');
+}
+
+/** Nearly always the row itself. */
+function shown(row: Row): Row {
+  let changed: Record<string, unknown> | undefined;
+  for (const [name, value] of Object.entries(row)) {
+    const text = typeof value === 'string' ? visible(value) : value;
+    if (text !== value) (changed ??= { ...row })[name] = text;
+  }
+  return changed ?? row;
 }
 
 /** As JSON a line has its fields in alphabetical order, escaped as json.Marshal does. */

@@ -127,4 +127,11 @@ describe('data is not code', () => {
       expect(run(`{{.${name}}}`, typed('main.t', { A: 1 }))).toMatch(/can't evaluate field/);
     },
   );
+
+  test('nested deeper than the stack is an error of the template', () => {
+    const deep = (open: string, inside: string, close: string): string =>
+      open.repeat(50_000) + inside + close.repeat(50_000);
+    expect(() => parseTemplate(`{{${deep('(', '.', ')')}}}`)).toThrow(TemplateError);
+    expect(() => parseTemplate(deep('{{if 1}}', 'x', '{{end}}')).execute({})).toThrow(/nested too deeply/);
+  });
 });
