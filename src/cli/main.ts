@@ -146,5 +146,7 @@ function invokedCommand(program: Command, argv: readonly string[]): Command {
 /** As docker's flags that are true or false: `--tls-verify` takes no word after it, but may have `=false`. */
 function withBooleans(argv: readonly string[]): string[] {
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
-  return argv.map((word, index) => (word === '--tls-verify' && index < end ? '--tls-verify=true' : word));
+  return argv.map((word, index) =>
+    index < end && /^--((src|dest)-)?tls-verify$/.test(word) ? `${word}=true` : word,
+  );
 }

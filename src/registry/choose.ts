@@ -20,7 +20,7 @@ const MAX_DEPTH = 8;
 
 /** Raises EPLATFORM in docker's words, and what `Repository.manifest` raises. */
 export async function chooseImage(
-  repository: Repository,
+  repository: Pick<Repository, 'manifest'>,
   reference: string,
   platform: Platform | undefined,
 ): Promise<ChosenImage> {

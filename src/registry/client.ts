@@ -23,6 +23,8 @@ export interface RegistryRequest {
 export interface ClientOptions {
   /** false allows plain http and any certificate, true neither; undefined: docker's rules. */
   tlsVerify?: boolean;
+  /** Directory of certificates to use, instead of those under certs.d (containers-certs.d(5)). */
+  certDir?: string;
   settings?: RegistrySettings;
   timing?: Partial<HttpTiming>;
   findCredentials?: typeof findCredentials;
@@ -36,7 +38,7 @@ export class RegistryClient {
 
   constructor(options: ClientOptions = {}) {
     this.settings = options.settings ?? readSettings(options.tlsVerify);
-    this.http = new HttpClient('lamina', options.timing);
+    this.http = new HttpClient('lamina', options.timing, options.certDir);
     const find = options.findCredentials ?? findCredentials;
     this.#auth = new Authenticator(this.http, this.settings, ({ domain }, repository) =>
       find(domain, repository),

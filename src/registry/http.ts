@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
 import { proxyFor } from './proxy.js';
-import { hostCertificates, systemAuthorities } from './tls.js';
+import { directoryCertificates, hostCertificates, systemAuthorities } from './tls.js';
 import type { Dispatcher } from './undici.js';
 
 export type Body = Buffer | (() => AsyncIterable<Buffer>);
@@ -58,6 +58,7 @@ export class HttpClient {
   constructor(
     private readonly userAgent: string,
     timing: Partial<HttpTiming> = {},
+    private readonly certDir?: string,
   ) {
     this.timing = { ...DEFAULT_TIMING, ...timing };
   }
@@ -164,7 +165,7 @@ export class HttpClient {
     const key = `${url.origin} ${isUnverified} ${proxy?.href ?? ''}`;
     const existing = this.#dispatchers.get(key);
     if (existing !== undefined) return existing;
-    const made = makeDispatcher(url, isUnverified, proxy, this.timing);
+    const made = makeDispatcher(url, isUnverified, proxy, this.timing, this.certDir);
     this.#dispatchers.set(key, made);
     return made;
   }
@@ -175,9 +176,10 @@ async function makeDispatcher(
   isUnverified: boolean,
   proxy: URL | undefined,
   timing: HttpTiming,
+  certDir: string | undefined,
 ): Promise<Dispatcher> {
   const { Agent, ProxyAgent } = await import('./undici.js');
-  const tls = url.protocol === 'https:' ? tlsOptions(url.host, isUnverified) : {};
+  const tls = url.protocol === 'https:' ? tlsOptions(url.host, isUnverified, certDir) : {};
   const common = { keepAliveTimeout: 10_000, pipelining: 1 };
   if (proxy === undefined)
     return new Agent({ ...common, connect: { timeout: timing.connectMs, ...tls } as never });
@@ -194,8 +196,9 @@ async function makeDispatcher(
   });
 }
 
-function tlsOptions(host: string, isUnverified: boolean): object {
-  const { authorities, client } = hostCertificates(host);
+function tlsOptions(host: string, isUnverified: boolean, certDir: string | undefined): object {
+  const { authorities, client } =
+    certDir === undefined ? hostCertificates(host) : directoryCertificates([certDir]);
   return {
     ca: [...systemAuthorities(), ...authorities],
     ...client,

@@ -24,6 +24,7 @@ import type { RunningRegistry } from '../helpers/docker-registry.js';
 import { fakeImage, sha256 } from '../helpers/fake-registry.js';
 import type { FakeImage } from '../helpers/fake-registry.js';
 import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
+import { writeLayout as writeLayoutAt } from '../helpers/oci-layout.js';
 import { needs, requirement } from '../helpers/require.js';
 
 const canRun =
@@ -60,24 +61,9 @@ function run(command: string, ...args: string[]): Promise<string> {
   );
 }
 
-/** An OCI layout of the image, named `1`; returns what skopeo calls it. */
+/** What skopeo calls a layout of the image. */
 function writeLayout(image: FakeImage): string {
-  const directory = join(base, 'layout');
-  mkdirSync(join(directory, 'blobs', 'sha256'), { recursive: true });
-  const put = (bytes: Buffer): string => {
-    writeFileSync(join(directory, 'blobs', 'sha256', sha256(bytes).slice(7)), bytes);
-    return sha256(bytes);
-  };
-  for (const bytes of image.blobs.values()) put(bytes);
-  const manifest = {
-    mediaType: image.mediaType,
-    digest: put(image.manifest),
-    size: image.manifest.length,
-    annotations: { 'org.opencontainers.image.ref.name': '1' },
-  };
-  writeFileSync(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [manifest] }));
-  writeFileSync(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  return `oci:${directory}:1`;
+  return `oci:${writeLayoutAt(join(base, 'layout'), image)}:1`;
 }
 
 const skopeo = (...args: string[]): Promise<string> => run('skopeo', '--insecure-policy', ...args);

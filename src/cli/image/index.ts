@@ -1,5 +1,6 @@
 /** `lamina image COMMAND`, and the same commands at the top where docker has them there. One command a file. */
 import type { Command } from 'commander';
+import { register as registerCopy } from './copy.js';
 import { register as registerHistory } from './history.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
@@ -13,6 +14,7 @@ import { register as registerSave } from './save.js';
 import { register as registerTag } from './tag.js';
 
 const BOTH = [
+  registerCopy,
   registerHistory,
   registerImport,
   registerLoad,
