@@ -57,21 +57,17 @@ export async function checkLogin(
   const realm = parseUrl(bearer.parameters.get('realm') ?? '');
   if (realm === undefined)
     throw new LaminaError('EAUTH', `${domain} names no token server that could be asked`);
-  if (realm.protocol === 'http:' && !isUnverified && !isInsecure(realm.host, client.settings))
+  const isRealmUnverified = isUnverified || isInsecure(realm.host, await client.settings());
+  if (realm.protocol === 'http:' && !isRealmUnverified)
     throw new LaminaError('EAUTH', `the token server of ${domain} would be sent a password without TLS`, {
       hint: `If you trust the network, name ${realm.host} among the insecure registries.`,
     });
-  const granted = await requestToken(
-    client.http,
-    realm,
-    isUnverified || isInsecure(realm.host, client.settings),
-    {
-      service: bearer.parameters.get('service'),
-      scopes: [],
-      credentials,
-      isOffline: true,
-    },
-  );
+  const granted = await requestToken(client.http, realm, isRealmUnverified, {
+    service: bearer.parameters.get('service'),
+    scopes: [],
+    credentials,
+    isOffline: true,
+  });
   const { status, text } = await ask(`Bearer ${granted.token}`);
   if (status !== 200) throw refused(domain, text);
   const { username } = credentials;

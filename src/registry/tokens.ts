@@ -36,7 +36,7 @@ export class Authenticator {
 
   constructor(
     private readonly http: HttpClient,
-    private readonly settings: RegistrySettings,
+    private readonly settings: () => Promise<RegistrySettings>,
     /** Asked once for each registry and repository. */
     private readonly find: (
       endpoint: Endpoint,
@@ -123,7 +123,7 @@ export class Authenticator {
       throw new LaminaError('EAUTH', `${endpoint.domain} names no token server that could be asked`, {
         hint: '',
       });
-    const isUnverified = isInsecure(realm.host, this.settings) || endpoint.isUnverified;
+    const isUnverified = isInsecure(realm.host, await this.settings()) || endpoint.isUnverified;
     if (credentials !== undefined && realm.protocol === 'http:' && !isUnverified)
       throw new LaminaError(
         'EAUTH',

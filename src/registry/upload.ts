@@ -210,7 +210,7 @@ export class UploadTarget {
   }
 
   async #request(request: Omit<RegistryRequest, 'scopes'> & { scopes?: Scope[] }): Promise<HttpResponse> {
-    this.#endpoint ??= await this.client.endpoint(this.name.domain);
+    this.#endpoint ??= await this.client.endpoint(this.name.domain, this.name.path);
     return this.client.request(this.#endpoint, { scopes: this.#scopes, ...request });
   }
 }

@@ -187,6 +187,39 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
     expect(gone.stderr).toContain(`manifest for ${registry.domain}/found/here:1 not found: manifest unknown`);
   });
 
+  test('is found, and refused, where registries.conf says so, as by skopeo', async () => {
+    const image = await fakeImage([{ x: 'x' }]);
+    await skopeo(
+      'copy',
+      '--dest-tls-verify=false',
+      writeLayout(image),
+      `docker://${registry.domain}/moved/app:1`,
+    );
+    const file = join(base, 'registries.conf');
+    writeFileSync(
+      file,
+      `
+      [[registry]]
+      prefix = "example.test/our"
+      location = "${registry.domain}/moved"
+      insecure = true
+      [[registry]]
+      prefix = "example.test/our/bad"
+      location = "${registry.domain}/bad"
+      blocked = true
+      `,
+    );
+    vi.stubEnv('CONTAINERS_REGISTRIES_CONF', file);
+    const name = 'example.test/our/app:1';
+    const raw = await skopeo('--registries-conf', file, 'inspect', '--raw', `docker://${name}`);
+    expect(raw).toBe(image.manifest.toString());
+    expect(await laminaOk(['pull', name], root)).toContain(`Digest: ${sha256(image.manifest)}\n`);
+    expect(await laminaOk(['images', '--format', '{{.Repository}}:{{.Tag}}'], root)).toBe(`${name}\n`);
+    const bad = 'example.test/our/bad/app:1';
+    await expect(skopeo('--registries-conf', file, 'inspect', `docker://${bad}`)).rejects.toThrow(/blocked/);
+    expect((await lamina(['pull', bad], root)).stderr).toContain(`the registry is blocked in ${file}`);
+  });
+
   test(
     'goes on where connections were cut, at random bytes of a large layer',
     { timeout: 120_000 },
