@@ -204,8 +204,7 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
       location = "${registry.domain}/moved"
       insecure = true
       [[registry]]
-      prefix = "example.test/our/bad"
-      location = "${registry.domain}/bad"
+      location = "blocked.test"
       blocked = true
       `,
     );
@@ -215,7 +214,7 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
     expect(raw).toBe(image.manifest.toString());
     expect(await laminaOk(['pull', name], root)).toContain(`Digest: ${sha256(image.manifest)}\n`);
     expect(await laminaOk(['images', '--format', '{{.Repository}}:{{.Tag}}'], root)).toBe(`${name}\n`);
-    const bad = 'example.test/our/bad/app:1';
+    const bad = 'blocked.test/app:1';
     await expect(skopeo('--registries-conf', file, 'inspect', `docker://${bad}`)).rejects.toThrow(/blocked/);
     expect((await lamina(['pull', bad], root)).stderr).toContain(`the registry is blocked in ${file}`);
   });
