@@ -103,7 +103,8 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   }
   if (error instanceof LaminaError) {
     const label = error.code === 'EUSAGE' ? '' : ` [${error.code}]`;
-    process.stderr.write(`lamina: ${error.message}${label}\n${error.hint === '' ? '' : `${error.hint}\n`}`);
+    const text = `lamina: ${error.message}${label}\n${error.hint === '' ? '' : `${error.hint}\n`}`;
+    process.stderr.write(withoutControls(text));
     return error.exitCode;
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
@@ -111,6 +112,14 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   process.stderr.write(`lamina: internal error: ${isDebug ? stack : message}\n`);
   if (!isDebug) process.stderr.write('Please report it with the output of: lamina --debug ...\n');
   return 1;
+}
+
+/** Parts of it may come from a registry or an archive, which is not to paint on the terminal. */
+function withoutControls(text: string): string {
+  return text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    '?',
+  );
 }
 
 function fromCommander(error: CommanderError, program: Command, argv: readonly string[]): LaminaError {

@@ -58,7 +58,7 @@ export function mirrorsOf(domain: string, settings: RegistrySettings): Endpoint[
   return (settings.mirrors.get(domain) ?? []).map((text) => {
     const url = parseUrl(text.endsWith('/') ? text : `${text}/`);
     if (url === undefined || !/^https?:$/.test(url.protocol))
-      throw new LaminaError('EBADIMAGE', `the mirror ${JSON.stringify(text)} of ${domain} is no URL`, {
+      throw new LaminaError('EBADIMAGE', `a mirror of ${domain} is no URL`, {
         hint: 'Correct it in the file of registries (README, Registries).',
       });
     return { domain: url.host, url, isUnverified: isInsecure(url.host, settings) };

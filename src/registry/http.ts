@@ -2,6 +2,7 @@
  * HTTP as registries need it: streams both ways, redirects that do not carry secrets to other hosts, and patience with servers that are
  * busy. Statuses are answers here, not errors; what raises is the network (ENETWORK).
  */
+import { clearTimeout, setTimeout } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
 import { proxyFor } from './proxy.js';
@@ -186,14 +187,25 @@ async function makeDispatcher(
   const { username, password } = proxy;
   const target = new URL(proxy);
   target.username = target.password = '';
-  const secret = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const secret = `${decoded(username)}:${decoded(password)}`;
   return new ProxyAgent({
     ...common,
     uri: target.href,
+    // What is not encrypted is asked of the proxy itself: few let anybody connect to port 80.
+    proxyTunnel: url.protocol === 'https:',
     ...(username === '' ? {} : { token: `Basic ${Buffer.from(secret).toString('base64')}` }),
     requestTls: tls as never,
     proxyTls: { ca: systemAuthorities() },
   });
+}
+
+/** Of a URL's user and password, which need not be well-formed. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function tlsOptions(host: string, isUnverified: boolean, certDir: string | undefined): object {
@@ -293,17 +305,39 @@ export function isCut(error: unknown): boolean {
   );
 }
 
-/** The whole body, which may not be longer than `maxBytes` (ELIMIT). */
-export async function readBody({ body, url, drop }: HttpResponse, maxBytes: number): Promise<Buffer> {
+/** 4 MiB by a slow line's 300 kbit/s. */
+const MAX_DOCUMENT_MS = 120_000;
+
+/**
+ * The whole body, which may not be longer than `maxBytes` (ELIMIT). Who sends a byte now and then is not waited for: documents are
+ * small, and come soon (ENETWORK).
+ */
+export async function readBody(
+  { body, url, drop }: HttpResponse,
+  maxBytes: number,
+  maxMs = MAX_DOCUMENT_MS,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes) {
-      drop();
-      throw new LaminaError('ELIMIT', `${shownUrl(url)} sends more than ${maxBytes} bytes`);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    drop();
+  }, maxMs);
+  try {
+    for await (const chunk of body) {
+      length += chunk.length;
+      if (length > maxBytes) {
+        drop();
+        throw new LaminaError('ELIMIT', `${shownUrl(url)} sends more than ${maxBytes} bytes`);
+      }
+      chunks.push(chunk);
     }
-    chunks.push(chunk);
+  } catch (error) {
+    if (!isLate) throw error;
+  } finally {
+    clearTimeout(timer);
   }
+  if (isLate) throw new LaminaError('ENETWORK', `${shownUrl(url)} does not come to an end`);
   return Buffer.concat(chunks);
 }

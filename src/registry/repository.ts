@@ -3,7 +3,7 @@ import { LaminaError } from '../errors.js';
 import { hashBytes, isDigest } from '../oci/digest.js';
 import { checkJsonSize, DEFAULT_MAX_JSON_BYTES, parseJsonObject, quoted } from '../oci/json.js';
 import { DOCKER_INDEX, DOCKER_MANIFEST, documentKind, OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.js';
-import { familiarReference } from '../oci/reference.js';
+import { familiarReference, isTag } from '../oci/reference.js';
 import type { RegistryClient, RegistryRequest } from './client.js';
 import type { ReadSource } from './endpoint.js';
 import { errorCode, readFailure, unexpected } from './failure.js';
@@ -28,6 +28,9 @@ type ReadRequest = Omit<RegistryRequest, 'scopes' | 'url'> & {
 
 const ACCEPTED = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST].join(', ');
 const MAX_TAG_PAGES = 1000;
+const MAX_TAGS = 100_000;
+/** Of a foreign layer. */
+const MAX_URLS = 8;
 
 export class Repository {
   #sources: ReadSource[] | undefined;
@@ -76,8 +79,10 @@ export class Repository {
         (answer) => unexpected(answer, `cannot fetch ${digest} of ${this.#shown}`),
       );
     } catch (error) {
+      // Only what is not there is looked for elsewhere.
+      if (!(error instanceof LaminaError) || error.code !== 'EREGISTRY') throw error;
       // A foreign layer lies where its manifest says, and perhaps nowhere else (image-spec descriptor.md, urls).
-      for (const text of urls) {
+      for (const text of urls.slice(0, MAX_URLS)) {
         const url = parseUrl(text);
         if (url === undefined || !/^https?:$/.test(url.protocol)) continue;
         const response = await this.client.http.send({ method: 'GET', url, headers });
@@ -117,7 +122,14 @@ export class Repository {
         this.#nameError(answer),
       );
       const bytes = await readBody(response, DEFAULT_MAX_JSON_BYTES);
-      tags.push(...parseJsonObject(bytes, `tags of ${this.#shown}`).strings('tags'));
+      for (const tag of parseJsonObject(bytes, `tags of ${this.#shown}`).strings('tags')) {
+        // It is going to be part of URLs and of names.
+        if (!isTag(tag))
+          throw new LaminaError('EREGISTRY', `${this.#shown} lists ${quoted(tag)}, which is no tag`);
+        tags.push(tag);
+      }
+      if (tags.length > MAX_TAGS)
+        throw new LaminaError('ELIMIT', `${this.#shown} has more than ${MAX_TAGS} tags`);
       url = nextPage(response);
     }
     return tags;

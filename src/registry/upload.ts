@@ -61,7 +61,7 @@ export class UploadTarget {
     if (response.status === 201) return true;
     // It has begun an upload instead, which is not used.
     const location = response.status === 202 ? locationOf(response) : undefined;
-    if (location !== undefined)
+    if (location?.origin === response.url.origin)
       await this.#request({ method: 'DELETE', url: location, retries: 0 }).then(
         (answer) => answer.drop(),
         () => {},
@@ -78,6 +78,8 @@ export class UploadTarget {
     const { http } = this.client;
     let location: URL | undefined;
     let offset = 0;
+    /** As far as the registry has ever said that it came: only more than that is progress. */
+    let farthest = 0;
     for (let failures = 0; ;) {
       try {
         if (location === undefined) {
@@ -101,9 +103,12 @@ export class UploadTarget {
           location === undefined ? undefined : await this.#progressOf(location).catch(() => undefined);
         // The blob may have been finished by what seemed to fail.
         if (reached === undefined && (await this.hasBlob(blob.digest).catch(() => false))) return;
-        if (reached !== undefined && reached.offset > offset) failures = 0;
         const isUsable =
           reached !== undefined && reached.offset <= blob.sizeBytes && blob.sizeBytes > MONOLITHIC_BYTES;
+        if (isUsable && reached.offset > farthest) {
+          farthest = reached.offset;
+          failures = 0;
+        }
         location = isUsable ? reached.location : undefined;
         offset = isUsable ? reached.offset : 0;
       }
@@ -206,6 +211,10 @@ export class UploadTarget {
     const location = locationOf(response);
     if (location === undefined)
       throw new LaminaError('EREGISTRY', `${this.#doing}: the registry does not say where to`);
+    if (location.protocol === 'http:' && response.url.protocol === 'https:' && !this.#endpoint!.isUnverified)
+      throw new LaminaError('ENETWORK', `${this.#doing}: it would go to ${location.origin} without TLS`, {
+        hint: 'If you trust the network, allow it with --tls-verify=false.',
+      });
     return location;
   }
 
@@ -218,7 +227,10 @@ export class UploadTarget {
 function locationOf(response: HttpResponse): URL | undefined {
   const { location } = response.headers;
   const url = location === undefined ? undefined : parseUrl(location, response.url);
-  return url === undefined || !/^https?:$/.test(url.protocol) ? undefined : url;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) return undefined;
+  // A registry behind a proxy that does not tell it so takes itself for one without TLS.
+  if (url.protocol === 'http:' && url.host === response.url.host) url.protocol = response.url.protocol;
+  return url;
 }
 
 async function* counted(
