@@ -6,7 +6,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
 import { proxyFor } from './proxy.js';
-import { directoryCertificates, hostCertificates, systemAuthorities } from './tls.js';
+import { hostCertificates, namedCertificates, systemAuthorities } from './tls.js';
 import type { Dispatcher } from './undici.js';
 
 export type Body = Buffer | (() => AsyncIterable<Buffer>);
@@ -209,8 +209,7 @@ function decoded(text: string): string {
 }
 
 function tlsOptions(host: string, isUnverified: boolean, certDir: string | undefined): object {
-  const { authorities, client } =
-    certDir === undefined ? hostCertificates(host) : directoryCertificates([certDir]);
+  const { authorities, client } = certDir === undefined ? hostCertificates(host) : namedCertificates(certDir);
   return {
     ca: [...systemAuthorities(), ...authorities],
     ...client,
@@ -234,7 +233,7 @@ export function parseUrl(text: string, base?: URL): URL | undefined {
 }
 
 /** Seconds, or a date (RFC 9110, 10.2.3). */
-function retryAfterMs(text: string | undefined): number | undefined {
+export function retryAfterMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text.trim())) return Number(text) * 1000;
   const at = Date.parse(text);

@@ -30,8 +30,18 @@ export function hostCertificates(host: string, searched = directories()): HostCe
   return directoryCertificates(searched.map((parent) => path.join(parent, host)));
 }
 
+/** Of a directory that somebody named. Raises ENOENT where it is not there, as well. */
+export function namedCertificates(directory: string): HostCertificates {
+  try {
+    readdirSync(directory);
+  } catch (error) {
+    throw fromSystemError(error, 'cannot read', directory);
+  }
+  return directoryCertificates([directory]);
+}
+
 /** As `hostCertificates`, of directories that hold the files themselves. */
-export function directoryCertificates(searched: readonly string[]): HostCertificates {
+function directoryCertificates(searched: readonly string[]): HostCertificates {
   const found: HostCertificates = { authorities: [], client: undefined };
   for (const directory of searched) {
     for (const name of namesIn(directory)) {

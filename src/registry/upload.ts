@@ -9,7 +9,7 @@ import type { Reference } from '../oci/reference.js';
 import type { RegistryClient, RegistryRequest } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { unexpected } from './failure.js';
-import { DEFAULT_RETRIES, isCut, parseUrl } from './http.js';
+import { DEFAULT_RETRIES, isCut, parseUrl, retryAfterMs } from './http.js';
 import type { HttpResponse } from './http.js';
 import { repositoryScope } from './tokens.js';
 import type { Scope } from './tokens.js';
@@ -95,8 +95,9 @@ export class UploadTarget {
         }
         return;
       } catch (error) {
-        if (!isRetried(error) || failures >= DEFAULT_RETRIES) throw error;
-        const waitMs = http.backOff(failures++);
+        if (!isRetried(error, http.timing.maxWaitMs) || failures >= DEFAULT_RETRIES) throw error;
+        const backOffMs = http.backOff(failures++);
+        const waitMs = (error instanceof UploadRefusal ? error.waitMs : undefined) ?? backOffMs;
         onRetry(Math.ceil(waitMs / 1000));
         await sleep(waitMs);
         const reached =
@@ -246,12 +247,22 @@ async function* counted(
   }
 }
 
-/** Refusals that come of an upload's state, not of the blob: it can be gone on with, or begun anew. */
-function retried(error: LaminaError, { status }: HttpResponse): LaminaError {
-  const isState = [404, 408, 416, 429, 500, 502, 503, 504].includes(status);
-  return isState ? new LaminaError(error.code, error.message, { errno: 'upload', hint: error.hint }) : error;
+/** Refused for an upload's state, not for the blob: it can be gone on with, or begun anew. */
+class UploadRefusal extends LaminaError {
+  constructor(
+    { code, message, hint }: LaminaError,
+    /** As the registry asks; undefined where it asks for nothing. */
+    readonly waitMs: number | undefined,
+  ) {
+    super(code, message, { hint });
+  }
 }
 
-function isRetried(error: unknown): boolean {
-  return isCut(error) || (error instanceof LaminaError && error.errno === 'upload');
+function retried(error: LaminaError, { status, headers }: HttpResponse): LaminaError {
+  const isState = [404, 408, 416, 429, 500, 502, 503, 504].includes(status);
+  return isState ? new UploadRefusal(error, retryAfterMs(headers['retry-after'])) : error;
+}
+
+function isRetried(error: unknown, maxWaitMs: number): boolean {
+  return error instanceof UploadRefusal ? (error.waitMs ?? 0) <= maxWaitMs : isCut(error);
 }

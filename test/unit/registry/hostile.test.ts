@@ -213,7 +213,7 @@ describe('names and numbers', () => {
     const error = await place.pull(`${registry.domain}/some/image:index`).catch((raised: unknown) => raised);
     expect(error).toMatchObject({ code: 'EPLATFORM' });
     expect((error as { hint: string }).hint).toContain('linux/arm');
-     
+
     expect((error as { hint: string }).hint).not.toMatch(/[\u0000-\u001f\u0080-\u009f\u202e]/);
   });
 
