@@ -27,10 +27,36 @@ export async function replaceFile(file: string, content: Chunks): Promise<void> 
 export async function createFile(file: string, content: Chunks, mode = 0o644): Promise<void> {
   const handle = await open(file, 'wx', mode);
   try {
-    for await (const chunk of content) await writeAll(handle, chunk);
+    let writing = Promise.resolve();
+    let batch: Buffer[] = [];
+    let batchBytes = 0;
+    for await (const chunk of content) {
+      batch.push(chunk);
+      batchBytes += chunk.length;
+      if (batchBytes < BATCH_BYTES) continue;
+      await writing;
+      // Written while the next come and are hashed; its failure is told in the next round.
+      writing = writeBatch(handle, batch);
+      writing.catch(() => {});
+      [batch, batchBytes] = [[], 0];
+    }
+    await writing;
+    await writeBatch(handle, batch);
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+const BATCH_BYTES = 1 << 20;
+
+async function writeBatch(handle: FileHandle, batch: readonly Buffer[]): Promise<void> {
+  if (batch.length === 0) return;
+  const { bytesWritten } = await handle.writev(batch);
+  let written = bytesWritten;
+  for (const chunk of batch) {
+    if (written < chunk.length) await writeAll(handle, chunk.subarray(written));
+    written = Math.max(written - chunk.length, 0);
   }
 }
 

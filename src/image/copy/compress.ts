@@ -6,13 +6,14 @@ import { DOCKER_LAYER, OCI_LAYER } from '../../oci/media-types.js';
 import { gzipLayer, gzipTar, knownGzip } from '../../registry/gzip-layer.js';
 import type { GzippedLayer } from '../../registry/gzip-layer.js';
 import { sourceChunks } from '../../registry/source-chunks.js';
+import type { Cache } from '../../store/cache.js';
 import { temporaryName } from '../../store/files.js';
 import { layerDirectory } from '../../store/layer-facts.js';
 import type { ByteSource } from '../../tar/source.js';
 import type { LayerCompression } from './copy-tree.js';
 
-/** @param root of a store that is there; `closers` are called when the copy has ended. */
-export function gzipCompression(root: string, closers: (() => void)[]): LayerCompression {
+/** @param closers called when the copy has ended */
+export function gzipCompression({ root, directory }: Cache, closers: (() => void)[]): LayerCompression {
   return {
     // A plain layer's digest is its diffId.
     known(layer) {
@@ -21,12 +22,12 @@ export function gzipCompression(root: string, closers: (() => void)[]): LayerCom
     },
     async compress(source, layer) {
       const tar = source.open!(layer);
-      const file = path.join(root, 'tmp', temporaryName());
+      const file = path.join(directory, 'tmp', temporaryName());
       let blob: ByteSource;
       let gzipped: GzippedLayer;
       try {
         // Nothing is noted of layers that the store does not have.
-        const isOurs = existsSync(layerDirectory(root, layer.digest));
+        const isOurs = root === directory && existsSync(layerDirectory(root, layer.digest));
         gzipped = await (isOurs ? gzipLayer(root, layer.digest, tar, file) : gzipTar(tar, file));
         const fd = openSync(file, 'r');
         closers.push(() => closeSync(fd));

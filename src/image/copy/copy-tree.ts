@@ -53,6 +53,7 @@ export async function copyTree(
   try {
     const top = await tree.run();
     await destination.finish(top);
+    for (const id of tree.unsaid) options.progress.done(id, 'Copied');
     return top;
   } catch (error) {
     await destination.abandon();
@@ -93,6 +94,8 @@ class TreeCopy {
   readonly #blobs = new Map<string, Promise<Descriptor>>();
   readonly #documents = new Map<string, CopyDocument>();
   readonly #format: ManifestFormat | undefined;
+  /** Of blobs that are there only when all is. */
+  readonly unsaid: string[] = [];
 
   constructor(
     private readonly source: CopySource,
@@ -200,7 +203,8 @@ class TreeCopy {
     }
     progress.update(id, { action: 'Copying' });
     const said = await destination.putBlob(blob, { onProgress, onRetry });
-    if (said !== '') progress.done(id, said);
+    if (said === '') this.unsaid.push(id);
+    else progress.done(id, said);
     return blob.descriptor;
   }
 }

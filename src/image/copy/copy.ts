@@ -84,9 +84,9 @@ export async function copyImage(
     }
     const source = await openSource(store, place, options, maxInflatedBytes);
     closers.push(() => source.close());
-    const { root } = await Cache.open(store.root);
-    const destination = await openDestination(root, target, source, options);
-    const compression = gzipCompression(root, closers);
+    const cache = await Cache.open(store.root);
+    const destination = await openDestination(cache.root, target, source, options);
+    const compression = gzipCompression(cache, closers);
     progress.message(`Copying ${source.shown}`);
     const { digest } = await copyTree(source, destination, {
       ...{ isAll, platform, preservesDigests, format, progress, compression },
