@@ -254,12 +254,19 @@ function networkError(error: unknown, url: URL): LaminaError {
   const inner = innermost(error);
   const { code = '', message } = inner as NodeJS.ErrnoException;
   const what = NETWORK_TEXTS[code] ?? message;
+  // In TLS 1.3 the server refuses when the client believes that all is well.
+  const isPerhapsRefused = url.protocol === 'https:' && code === 'UND_ERR_SOCKET';
   const isCertificate = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ALTNAME/.test(code);
   return new LaminaError('ENETWORK', `${url.host}: ${what}`, {
     errno: code,
     cause: inner,
     ...(isCertificate
       ? { hint: `Put the certificate of its authority into /etc/docker/certs.d/${url.host}/ca.crt.` }
+      : {}),
+    ...(isPerhapsRefused
+      ? {
+          hint: `Try again. If it wants to see a client certificate, put client.cert and client.key into /etc/docker/certs.d/${url.host}.`,
+        }
       : {}),
   });
 }

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startDockerRegistry } from '../helpers/docker-registry.js';
 import type { RunningRegistry } from '../helpers/docker-registry.js';
-import { fakeImage, sha256 } from '../helpers/fake-registry.js';
+import { fakeImage, FakeRegistry, sha256 } from '../helpers/fake-registry.js';
 import type { FakeImage } from '../helpers/fake-registry.js';
-import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
+import { isLaminaBuilt, lamina, LAMINA_MAIN, laminaOk } from '../helpers/lamina.js';
 import { writeLayout } from '../helpers/oci-layout.js';
 import { needs, requirement } from '../helpers/require.js';
 
@@ -296,6 +296,65 @@ describe.skipIf(!canRun)('copy', () => {
     }
     expect(hash()).toBe(before);
     expect(statSync(join(base, 'dir', 'manifest.json')).size).toBe(first.manifest.length);
+  });
+
+  test('several at once into one new layout are all there', async () => {
+    const images = await Promise.all(['a', 'b', 'c'].map((name) => fakeImage([{ [name]: name }])));
+    const target = join(base, 'target');
+    await Promise.all(
+      images.map(async (image, index) => {
+        const from = writeLayout(join(base, `from-${index}`), image);
+        await laminaOk(
+          ['copy', '-q', `oci:${from}:1`, `oci:${target}:${index}`],
+          join(base, `root-${index}`),
+        );
+      }),
+    );
+    for (const [index, image] of images.entries())
+      expect(sha256(await rawOf(`oci:${target}:${index}`))).toBe(sha256(image.manifest));
+    expect(readdirSync(base).filter((name) => name.includes('lamina-tmp'))).toEqual([]);
+    expect(readdirSync(target).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+  });
+
+  test('one that is killed leaves a layout as it was, and the next takes away what it left', async () => {
+    const there = await fakeImage([{ there: 'there' }]);
+    const layout = writeLayout(join(base, 'there'), there);
+    const visible = (): string[] =>
+      readdirSync(layout, { recursive: true, encoding: 'utf8' }).filter((name) => !name.startsWith('.'));
+    const [before, index] = [visible().sort(), readFileSync(join(layout, 'index.json'), 'utf8')];
+    const image = await fakeImage([{ a: 'a' }, { big: randomBytes(3 << 20) }]);
+    const fake = await FakeRegistry.start();
+    try {
+      fake.add('app:1', image);
+      let isStuck = true;
+      let begun = (): void => {};
+      const sending = new Promise<void>((resolve) => (begun = resolve));
+      fake.hook = (request, response) => {
+        const { digest, blob } = image.layers[1]!;
+        if (!isStuck || !request.url!.endsWith(digest)) return false;
+        response.writeHead(200, { 'content-length': blob.length });
+        response.write(blob.subarray(0, 2 << 20), () => begun());
+        return true;
+      };
+      const args = ['copy', `docker://${fake.domain}/app:1`, `oci:${layout}:new`];
+      const child = execFile(process.execPath, [LAMINA_MAIN, ...args], {
+        env: { ...process.env, LAMINA_ROOT: root },
+      });
+      const ended = new Promise((resolve) => child.once('close', resolve));
+      await sending;
+      await vi.waitFor(() => expect(readdirSync(layout).some((name) => name.startsWith('.'))).toBe(true));
+      child.kill('SIGKILL');
+      await ended;
+      expect(visible().sort()).toEqual(before);
+      expect(readFileSync(join(layout, 'index.json'), 'utf8')).toBe(index);
+      expect(sha256(await rawOf(`oci:${layout}:1`))).toBe(sha256(there.manifest));
+      isStuck = false;
+      await laminaOk(args, root);
+      expect(sha256(await rawOf(`oci:${layout}:new`))).toBe(sha256(image.manifest));
+      expect(readdirSync(layout).filter((name) => name.startsWith('.'))).toEqual([]);
+    } finally {
+      await fake.close();
+    }
   });
 
   test('says what is wrong with a name', async () => {

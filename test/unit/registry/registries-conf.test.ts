@@ -114,6 +114,17 @@ describe('files', () => {
     expect(await placeOf('a.example/x')).toBeUndefined();
   });
 
+  test('LAMINA_REGISTRIES leaves others aside, but for one that is named as well', async () => {
+    write('registries.conf', '[[registry]]\nlocation = "a.example"');
+    const own = join(base, 'own.json');
+    writeFileSync(own, '{"insecure-registries": ["x.example"]}');
+    expect((await readSettings()).rules).toHaveLength(1);
+    vi.stubEnv('LAMINA_REGISTRIES', own);
+    expect(await readSettings()).toMatchObject({ insecure: ['x.example'], rules: [] });
+    named('[[registry]]\nlocation = "b.example"');
+    expect((await readSettings()).rules).toMatchObject([{ prefix: 'b.example' }]);
+  });
+
   test('one that is named must be there', async () => {
     vi.stubEnv('CONTAINERS_REGISTRIES_CONF', join(base, 'none'));
     await expect(readRegistriesConf()).rejects.toMatchObject({ code: 'ENOENT' });
