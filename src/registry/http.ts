@@ -236,7 +236,8 @@ export function parseUrl(text: string, base?: URL): URL | undefined {
 export function retryAfterMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text.trim())) return Number(text) * 1000;
-  const at = Date.parse(text);
+  // Date.parse takes much more for a date.
+  const at = /^[A-Z][a-z]{2}/.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
 }
 
