@@ -1,6 +1,6 @@
 /** Files that are whole or not there: written under another name, which tells whose it is, and given their own when they are on the disk. */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
@@ -67,7 +67,18 @@ export async function writeAll(handle: FileHandle, chunk: Buffer): Promise<void>
 /** Beside what it will become, so that rename(2) works; with the process in it, so that what a killed one left can be told. */
 export function temporaryName(file: string): string {
   const { dir, base } = path.parse(path.resolve(file));
-  return path.join(dir, `.${base}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY}`);
+  const name = path.join(dir, `.${base}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY}`);
+  given.add(name);
+  return name;
+}
+
+/** All that `temporaryName` gave in this process; most have got their names since. */
+const given = new Set<string>();
+
+/** What this process has not finished. For one that is about to end: whoever still writes fails. */
+export function removeUnfinished(): void {
+  for (const name of given) rmSync(name, { recursive: true, force: true });
+  given.clear();
 }
 
 /** Removes what processes that are gone left of files whose names begin with `base`. */

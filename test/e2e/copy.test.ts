@@ -316,7 +316,11 @@ describe.skipIf(!canRun)('copy', () => {
     expect(readdirSync(target).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
   });
 
-  test('one that is killed leaves a layout as it was, and the next takes away what it left', async () => {
+  test.each([
+    ['killed leaves a layout as it was, and the next takes away what it left', 'SIGKILL' as const],
+    ['interrupted leaves nothing', 'SIGINT' as const],
+    ['ended leaves nothing', 'SIGTERM' as const],
+  ])('one that is %s', async (_, signal) => {
     const there = await fakeImage([{ there: 'there' }]);
     const layout = writeLayout(join(base, 'there'), there);
     const visible = (): string[] =>
@@ -340,11 +344,13 @@ describe.skipIf(!canRun)('copy', () => {
       const child = execFile(process.execPath, [LAMINA_MAIN, ...args], {
         env: { ...process.env, LAMINA_ROOT: root },
       });
-      const ended = new Promise((resolve) => child.once('close', resolve));
+      const ended = new Promise((resolve) => child.once('close', (_, by) => resolve(by)));
       await sending;
       await vi.waitFor(() => expect(readdirSync(layout).some((name) => name.startsWith('.'))).toBe(true));
-      child.kill('SIGKILL');
-      await ended;
+      child.kill(signal);
+      expect(await ended).toBe(signal);
+      const isLeft = readdirSync(layout).some((name) => name.startsWith('.'));
+      expect(isLeft).toBe(signal === 'SIGKILL');
       expect(visible().sort()).toEqual(before);
       expect(readFileSync(join(layout, 'index.json'), 'utf8')).toBe(index);
       expect(sha256(await rawOf(`oci:${layout}:1`))).toBe(sha256(there.manifest));

@@ -64,6 +64,7 @@ async function run(from: string, to: string, flags: Flags): Promise<void> {
     certDir: flags.destCertDir,
   };
   const progress = createTransferProgress(flags.quiet === true);
+  const handled = await cleanedOnSignals();
   try {
     const { digest } = await copyImage(store, from, to, {
       isAll: flags.all === true,
@@ -79,7 +80,25 @@ async function run(from: string, to: string, flags: Flags): Promise<void> {
   } finally {
     progress.finish();
     await clients.close();
+    handled.release();
   }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Who interrupts a copy does not want to find half of it: what is unfinished goes, then the signal does what it does. */
+async function cleanedOnSignals(): Promise<{ release: () => void }> {
+  const { removeUnfinished } = await import('../../archive/whole-files.js');
+  const release = (): void => {
+    for (const signal of SIGNALS) process.off(signal, stop);
+  };
+  const stop = (signal: NodeJS.Signals): void => {
+    release();
+    removeUnfinished();
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, stop);
+  return { release };
 }
 
 /** `v2s2` is skopeo's word for docker's. */
