@@ -25,12 +25,14 @@ export type CopyTarget =
 const REGISTRY = 'docker://';
 const DIRECTORY = 'dir:';
 const STORE = 'store:';
+/** Never looked up in the store, which may not even be readable. */
+const ON_DISK = /^(docker-archive|oci|oci-archive):/;
 const HINT =
   'Give it as docker://NAME, docker-archive:FILE[:NAME], oci:DIR[:NAME], oci-archive:FILE[:NAME], dir:DIR or store:NAME.';
 
 /** Raises EUSAGE, ENOIMAGE. */
 export function parseSource(text: string, store: ImageStore): CopyPlace {
-  return elsewhere(text) ?? locateImage(text, store);
+  return elsewhere(text) ?? (ON_DISK.test(text) ? parseImageName(text) : locateImage(text, store));
 }
 
 /** Raises EUSAGE: for a path without a transport, since nothing says what is to be written there. */
@@ -38,8 +40,7 @@ export function parseTarget(text: string): CopyTarget {
   const other = elsewhere(text);
   if (other !== undefined) return other;
   if (text.startsWith(STORE)) return { transport: 'store', name: parseTagName(text.slice(STORE.length)) };
-  if (/^(docker-archive|oci|oci-archive):/.test(text))
-    return parseImageName(text) as Extract<CopyTarget, ImageName>;
+  if (ON_DISK.test(text)) return parseImageName(text) as Extract<CopyTarget, ImageName>;
   if (/^\.{0,2}\//.test(text) || /^(containers-storage|docker-daemon|ostree|sif|tarball|atomic):/.test(text))
     throw new LaminaError(
       'EUSAGE',

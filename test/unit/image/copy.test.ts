@@ -241,6 +241,13 @@ describe('nothing is left', () => {
   });
 });
 
+test('what has a transport is not looked for in the store, which may be unreadable', async () => {
+  const layout = writeLayout(join(base, 'layout'), image);
+  writeFileSync(join(place.root, 'index.json'), 'damaged');
+  await copy(`oci:${layout}:1`, `dir:${join(base, 'dir')}`);
+  expect(files(join(base, 'dir'))).toHaveLength(5);
+});
+
 test('--preserve-digests fails where something would change', async () => {
   await expect(
     copy(from, `docker://${target.domain}/x:1`, { format: 'docker', preservesDigests: true }),
