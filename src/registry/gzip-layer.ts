@@ -42,7 +42,11 @@ export function knownGzip(root: string, diffId: string): GzippedLayer | undefine
 }
 
 /** Writes `target`, which must not exist and which the caller removes. Raises ENOSPC and what else the system says. */
-export async function gzipTar(tar: ByteSource, target: string): Promise<GzippedLayer> {
+export async function gzipTar(
+  tar: AsyncIterable<Buffer>,
+  name: string,
+  target: string,
+): Promise<GzippedLayer> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
   const hashing = new Transform({
@@ -54,14 +58,14 @@ export async function gzipTar(tar: ByteSource, target: string): Promise<GzippedL
   });
   try {
     await pipeline(
-      sourceChunks(tar),
+      tar,
       createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }),
       hashing,
       createWriteStream(target, { flags: 'wx', mode: 0o600 }),
     );
     return { digest: `sha256:${hash.digest('hex')}`, sizeBytes };
   } catch (error) {
-    throw fromSystemError(error, 'cannot compress', tar.name);
+    throw fromSystemError(error, 'cannot compress', name);
   }
 }
 
@@ -72,7 +76,13 @@ export async function gzipLayer(
   tar: ByteSource,
   target: string,
 ): Promise<GzippedLayer> {
-  const layer = await gzipTar(tar, target);
+  const layer = await gzipTar(sourceChunks(tar), tar.name, target);
+  await noteGzip(root, diffId, layer);
+  return layer;
+}
+
+/** The tar was known to be what the diffId promises. Raises what the system says. */
+export async function noteGzip(root: string, diffId: string, layer: GzippedLayer): Promise<void> {
   const directory = layerDirectory(root, diffId);
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -81,5 +91,4 @@ export async function gzipLayer(
   } catch (error) {
     throw fromSystemError(error, 'cannot write', directory);
   }
-  return layer;
 }

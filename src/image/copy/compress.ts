@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { DOCKER_LAYER, OCI_LAYER } from '../../oci/media-types.js';
-import { gzipLayer, gzipTar, knownGzip } from '../../registry/gzip-layer.js';
+import { gzipTar, knownGzip, noteGzip } from '../../registry/gzip-layer.js';
 import type { GzippedLayer } from '../../registry/gzip-layer.js';
 import { sourceChunks } from '../../registry/source-chunks.js';
 import type { Cache } from '../../store/cache.js';
@@ -11,6 +11,7 @@ import { temporaryName } from '../../store/files.js';
 import { layerDirectory } from '../../store/layer-facts.js';
 import type { ByteSource } from '../../tar/source.js';
 import type { LayerCompression } from './copy-tree.js';
+import { verifiedBlob } from './source.js';
 
 /** @param closers called when the copy has ended */
 export function gzipCompression({ root, directory }: Cache, closers: (() => void)[]): LayerCompression {
@@ -26,9 +27,10 @@ export function gzipCompression({ root, directory }: Cache, closers: (() => void
       let blob: ByteSource;
       let gzipped: GzippedLayer;
       try {
+        gzipped = await gzipTar(verifiedBlob(source, layer), tar.name, file);
         // Nothing is noted of layers that the store does not have.
-        const isOurs = root === directory && existsSync(layerDirectory(root, layer.digest));
-        gzipped = await (isOurs ? gzipLayer(root, layer.digest, tar, file) : gzipTar(tar, file));
+        if (root === directory && existsSync(layerDirectory(root, layer.digest)))
+          await noteGzip(root, layer.digest, gzipped);
         const fd = openSync(file, 'r');
         closers.push(() => closeSync(fd));
         blob = { fd, offset: 0, sizeBytes: gzipped.sizeBytes, name: `layer ${gzipped.digest}` };

@@ -1,4 +1,5 @@
 /** Where `copy` reads from: documents and blobs by their digests, whatever holds them. */
+import { lstatSync } from 'node:fs';
 import { LaminaError } from '../../errors.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { checkJsonSize, DEFAULT_MAX_JSON_BYTES } from '../../oci/json.js';
@@ -90,11 +91,30 @@ export function storedSource(parts: StoredParts): CopySource & Required<Pick<Cop
     },
     read: (descriptor, from) => {
       const bytes = parts.inMemory?.get(descriptor.digest);
-      return bytes === undefined ? sourceChunks(open(descriptor), from) : once(bytes.subarray(from));
+      if (bytes !== undefined) return once(bytes.subarray(from));
+      const blob = open(descriptor);
+      return isLink(blob) ? checkedChunks(blob, descriptor, from) : sourceChunks(blob, from);
     },
     open,
     close: parts.close,
   };
+}
+
+/** Whoever made a directory may have put a link to what only its reader can read in the place of a blob. */
+function isLink({ name }: ByteSource): boolean {
+  return lstatSync(name, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
+/** Nothing before all is known to be what the digest promises: a registry would say so only after it has got it. */
+async function* checkedChunks(
+  blob: ByteSource,
+  { digest }: Descriptor,
+  from: number,
+): AsyncGenerator<Buffer> {
+  const check = new DigestCheck(digest, blob.name);
+  for await (const chunk of sourceChunks(blob)) check.update(chunk);
+  check.verify();
+  yield* sourceChunks(blob, from);
 }
 
 async function* once(bytes: Buffer): AsyncGenerator<Buffer> {

@@ -1,11 +1,20 @@
 /** What `copy` asks of registries, and what is left when it fails. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { copyImage } from '../../../src/image/copy/copy.js';
 import type { CopiedImage, CopyOptions } from '../../../src/image/copy/copy.js';
+import { knownGzip } from '../../../src/registry/gzip-layer.js';
 import { cutBlob, digestOf, fakeImage, FakeRegistry, sha256 } from '../../helpers/fake-registry.js';
 import type { FakeImage } from '../../helpers/fake-registry.js';
 import { writeLayout } from '../../helpers/oci-layout.js';
@@ -239,6 +248,42 @@ describe('nothing is left', () => {
       digest: sha256(image.manifest),
     });
   });
+});
+
+test('a plain layer that is not what it promises is not compressed into something that is', async () => {
+  const plain = await fakeImage([{ a: 'a' }], { compress: (tar) => tar });
+  const layout = writeLayout(join(base, 'layout'), plain);
+  // The store has the layer, and would note what it becomes.
+  await copy(`oci:${layout}:1`, 'store:plain');
+  const file = join(layout, 'blobs', 'sha256', plain.layers[0]!.digest.slice(7));
+  writeFileSync(file, Buffer.alloc(readFileSync(file).length, 7));
+  await expect(copy(`oci:${layout}:1`, `docker://${target.domain}/x:1`)).rejects.toMatchObject({
+    code: 'EDIGEST',
+  });
+  expect(target.manifests.size).toBe(0);
+  expect([...target.blobs.keys()].filter((digest) => digest !== plain.imageId)).toEqual([]);
+  expect(knownGzip(place.root, plain.layers[0]!.diffId)).toBeUndefined();
+  expect(place.files('tmp')).toEqual([]);
+});
+
+test('what a link in the place of a blob leads to is not sent, unless it is the blob', async () => {
+  const layout = writeLayout(join(base, 'layout'), image);
+  const secret = join(base, 'secret');
+  const { digest, blob } = image.layers[1]!;
+  const file = join(layout, 'blobs', 'sha256', digest.slice(7));
+  writeFileSync(secret, Buffer.alloc(blob.length, 'secret'));
+  rmSync(file);
+  symlinkSync(secret, file);
+  await expect(copy(`oci:${layout}:1`, `docker://${target.domain}/x:1`)).rejects.toMatchObject({
+    code: 'EDIGEST',
+  });
+  // Unfinished uploads are kept with what came of them.
+  expect([...target.uploads.values()].filter(({ bytes }) => bytes.includes('secret'))).toEqual([]);
+  expect(target.manifests.size).toBe(0);
+  // Layouts that share their blobs are made of links.
+  writeFileSync(secret, blob);
+  await copy(`oci:${layout}:1`, `docker://${target.domain}/x:1`);
+  expect(target.blobs.get(digest)?.equals(blob)).toBe(true);
 });
 
 test('what has a transport is not looked for in the store, which may be unreadable', async () => {
