@@ -1,5 +1,5 @@
 /**
- * Pull and push over loopback, against skopeo and umoci: node bench/registry.js ARCHIVE [ROUNDS]. ARCHIVE is a docker archive, whose layers
+ * Pull, push and copy over loopback, against skopeo and umoci: node bench/registry.js ARCHIVE [ROUNDS]. ARCHIVE is a docker archive, whose layers
  * skopeo compresses on their way into the registry. Rounds are interleaved; times are medians, RSS is the largest seen.
  */
 import { spawn } from 'node:child_process';
@@ -121,6 +121,33 @@ try {
           'rmi',
           '-af',
         ]),
+    );
+  }
+  for (let count = 0; count < Number(rounds); count++) {
+    const image = `docker://${source}/image:1`;
+    await round(
+      'copy to an OCI directory, lamina copy',
+      () => lamina(at('lamina'), 'copy', '-q', image, `oci:${at('oci')}:1`),
+      () => remove('lamina', 'oci'),
+    );
+    await round(
+      'copy to an OCI directory, skopeo copy',
+      () => skopeo('copy', '-q', '--src-tls-verify=false', image, `oci:${at('oci')}:1`),
+      () => remove('oci'),
+    );
+    await round(
+      'copy to another registry, lamina copy',
+      () => lamina(at('lamina'), 'copy', '-q', image, `docker://${target}/copied:1`),
+      () => remove('lamina', 'registry-5972/data'),
+    );
+    await round(
+      'copy to another registry, skopeo copy',
+      () =>
+        skopeo(
+          ...['copy', '-q', '--src-tls-verify=false', '--dest-tls-verify=false'],
+          ...[image, `docker://${target}/copied:1`],
+        ),
+      () => remove('registry-5972/data'),
     );
   }
   await lamina(at('lamina'), 'pull', '-q', `${source}/image:1`);

@@ -15,6 +15,7 @@ import type { ByteSource } from '../tar/source.js';
 import { TarWriter } from '../tar/write.js';
 import { blobPath } from './files.js';
 import { manifestFor } from './manifest-for.js';
+import type { Chunks } from './whole-files.js';
 
 export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 
@@ -56,7 +57,7 @@ export interface BlobToWrite {
   digest: string;
   sizeBytes: number;
   /** Verified as it is read: its last chunk comes only when all is what the digest promises. */
-  content: () => Iterable<Buffer>;
+  content: () => Chunks;
 }
 
 /** An image with everything computed that an archive says of it. */
@@ -119,7 +120,7 @@ export function describeImage(image: ImageToWrite): DescribedImage {
 }
 
 /** Paths of the files of an archive, and what is in them. */
-export type ArchiveMembers = Map<string, { sizeBytes: number; content: () => Iterable<Buffer> }>;
+export type ArchiveMembers = Map<string, { sizeBytes: number; content: () => Chunks }>;
 
 export function archiveMembers(
   images: readonly DescribedImage[],
@@ -223,7 +224,7 @@ function* verified({ blob, digest }: LayerToWrite & { digest: string }): Generat
     });
 }
 
-async function* asynchronous(content: Iterable<Buffer>): AsyncGenerator<Buffer> {
+async function* asynchronous(content: Chunks): AsyncGenerator<Buffer> {
   yield* content;
 }
 

@@ -13,6 +13,7 @@ import { quoted } from '../oci/json.js';
 import { parseManifest, type Manifest } from '../oci/manifest.js';
 import { documentKind, layerCompression } from '../oci/media-types.js';
 import { platformRank, hostPlatform, type Platform } from '../oci/platform.js';
+import type { ByteSource } from '../tar/source.js';
 import { choose, type Candidate } from './choose.js';
 import { blobPath, DocumentReader, type ArchiveFiles } from './files.js';
 import type {
@@ -74,18 +75,41 @@ export class OciLayout implements OpenedArchive {
     return this.#load(leaf);
   }
 
+  /** What index.json itself lists. Raises EBLOB, EBADIMAGE, ELIMIT. */
+  entries(): readonly Descriptor[] {
+    return this.#topIndex().manifests;
+  }
+
+  /** A manifest, an index or a config, verified. Raises EBLOB, EDIGEST, EBADIMAGE, ELIMIT. */
+  document(descriptor: Descriptor): Buffer {
+    return this.#document(descriptor, 'document');
+  }
+
+  /** A document as it lies there; undefined where it does not. */
+  bytes(digest: string): Buffer | undefined {
+    return this.#documents.read(blobPath(digest), `${this.path}, ${digest}`);
+  }
+
+  /** Any blob; undefined where it is not. Valid until `close`. */
+  open(digest: string): ByteSource | undefined {
+    return this.#files.open(blobPath(digest));
+  }
+
   close(): void {
     this.#files.close();
+  }
+
+  #topIndex(): ImageIndex {
+    const what = `${this.path}, ${OCI_INDEX_PATH}`;
+    const bytes = this.#documents.read(OCI_INDEX_PATH, what);
+    if (bytes === undefined) throw new LaminaError('EBLOB', `${what} is missing`, { path: this.path });
+    return parseIndex(bytes, what, this.#limits.maxJsonBytes);
   }
 
   #walk(): Found {
     if (this.#found !== undefined) return this.#found;
     const found: Found = { present: [], missing: [], foreign: [] };
-    const what = `${this.path}, ${OCI_INDEX_PATH}`;
-    const bytes = this.#documents.read(OCI_INDEX_PATH, what);
-    if (bytes === undefined) throw new LaminaError('EBLOB', `${what} is missing`, { path: this.path });
-    const index = parseIndex(bytes, what, this.#limits.maxJsonBytes);
-    for (const [position, descriptor] of index.manifests.entries())
+    for (const [position, descriptor] of this.entries().entries())
       this.#visit(descriptor, { position, references: [], otherNames: [], indexDigests: [] }, found);
     this.#found = found;
     return found;

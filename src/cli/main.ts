@@ -117,6 +117,13 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   return 1;
 }
 
+/** Parts of it may come from a registry or an archive, which is not to paint on the terminal. */
+  return text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    '?',
+  );
+}
+
 function fromCommander(error: CommanderError, program: Command, argv: readonly string[]): LaminaError {
   const command = invokedCommand(program, argv);
   const name = commandPath(command);
@@ -155,5 +162,7 @@ function invokedCommand(program: Command, argv: readonly string[]): Command {
 /** As docker's flags that are true or false: `--tls-verify` takes no word after it, but may have `=false`. */
 function withBooleans(argv: readonly string[]): string[] {
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
-  return argv.map((word, index) => (word === '--tls-verify' && index < end ? '--tls-verify=true' : word));
+  return argv.map((word, index) =>
+    index < end && /^--((src|dest)-)?tls-verify$/.test(word) ? `${word}=true` : word,
+  );
 }

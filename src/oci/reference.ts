@@ -28,6 +28,11 @@ const COMPONENT = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*';
 const PATH = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^\w[\w.-]{0,127}$/;
 
+/** Whether text is a tag, and so part of no path and no other name. */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
 /** In the full form, without adding a tag. Raises EUSAGE. */
 export function parseReference(text: string): Reference {
   const invalid = (problem: string): LaminaError =>

@@ -7,6 +7,7 @@ import type { Manifest } from '../oci/manifest.js';
 import { documentKind } from '../oci/media-types.js';
 import { formatPlatform, hostPlatform, platformRank } from '../oci/platform.js';
 import type { Platform } from '../oci/platform.js';
+import { printable } from './printable.js';
 import type { RemoteDocument, Repository } from './repository.js';
 
 export interface ChosenImage {
@@ -17,10 +18,12 @@ export interface ChosenImage {
 }
 
 const MAX_DEPTH = 8;
+/** Platforms in a message. */
+const MAX_SHOWN = 20;
 
 /** Raises EPLATFORM in docker's words, and what `Repository.manifest` raises. */
 export async function chooseImage(
-  repository: Repository,
+  repository: Pick<Repository, 'manifest'>,
   reference: string,
   platform: Platform | undefined,
 ): Promise<ChosenImage> {
@@ -65,7 +68,7 @@ function bestOf(descriptors: readonly Descriptor[], wanted: Platform): Descripto
 
 function platformsOf(descriptors: readonly Descriptor[]): string {
   const shown = descriptors.flatMap(({ platform }) =>
-    platform === undefined || platform.os === 'unknown' ? [] : [formatPlatform(platform)],
+    platform === undefined || platform.os === 'unknown' ? [] : [printable(formatPlatform(platform))],
   );
-  return [...new Set(shown)].join(', ');
+  return [...new Set(shown)].slice(0, MAX_SHOWN).join(', ');
 }

@@ -1,9 +1,11 @@
 /** Registries as one command sees them: their endpoints, and requests that prove who they come from. */
 import { findCredentials } from './credentials.js';
 import { findEndpoint, mirrorsOf } from './endpoint.js';
-import type { Endpoint } from './endpoint.js';
+import type { Endpoint, ReadSource } from './endpoint.js';
 import { HttpClient } from './http.js';
 import type { Body, HttpRequest, HttpResponse, HttpTiming } from './http.js';
+import { checkAllowed, domainRule, relocated, ruleFor } from './rules.js';
+import type { RuleName } from './rules.js';
 import { readSettings } from './settings.js';
 import type { RegistrySettings } from './settings.js';
 import { Authenticator } from './tokens.js';
@@ -23,6 +25,8 @@ export interface RegistryRequest {
 export interface ClientOptions {
   /** false allows plain http and any certificate, true neither; undefined: docker's rules. */
   tlsVerify?: boolean;
+  /** Directory of certificates to use, instead of those under certs.d (containers-certs.d(5)). */
+  certDir?: string;
   settings?: RegistrySettings;
   timing?: Partial<HttpTiming>;
   findCredentials?: typeof findCredentials;
@@ -30,32 +34,62 @@ export interface ClientOptions {
 
 export class RegistryClient {
   readonly http: HttpClient;
-  readonly settings: RegistrySettings;
   readonly #auth: Authenticator;
   readonly #endpoints = new Map<string, Promise<Endpoint>>();
 
+  readonly #settings: () => Promise<RegistrySettings>;
+
   constructor(options: ClientOptions = {}) {
-    this.settings = options.settings ?? readSettings(options.tlsVerify);
-    this.http = new HttpClient('lamina', options.timing);
+    let settings = options.settings === undefined ? undefined : Promise.resolve(options.settings);
+    this.#settings = () => (settings ??= readSettings(options.tlsVerify));
+    this.http = new HttpClient('lamina', options.timing, options.certDir);
     const find = options.findCredentials ?? findCredentials;
-    this.#auth = new Authenticator(this.http, this.settings, ({ domain }, repository) =>
+    this.#auth = new Authenticator(this.http, this.#settings, ({ domain }, repository) =>
       find(domain, repository),
     );
   }
 
-  /** Raises ENETWORK, EUSAGE. */
-  endpoint(domain: string): Promise<Endpoint> {
-    let found = this.#endpoints.get(domain);
-    if (found === undefined) {
-      found = findEndpoint(domain, this.settings, this.http);
-      this.#endpoints.set(domain, found);
-    }
-    return found;
+  /** Raises EBADIMAGE, EACCES. */
+  settings(): Promise<RegistrySettings> {
+    return this.#settings();
   }
 
-  /** Mirrors, then the registry itself. */
-  async readEndpoints(domain: string): Promise<Endpoint[]> {
-    return [...mirrorsOf(domain, this.settings), await this.endpoint(domain)];
+  /**
+   * The registry itself, for a repository of it or as a whole. Raises ENETWORK, EUSAGE, EREGISTRY where it is blocked, and what reading the
+   * settings raises.
+   */
+  async endpoint(domain: string, path?: string): Promise<Endpoint> {
+    const { rules = [] } = await this.settings();
+    const rule = path === undefined ? domainRule(domain, rules) : ruleFor({ domain, path }, rules);
+    if (path !== undefined) checkAllowed(rule, { domain, path });
+    else if (rule?.isBlocked === true) checkAllowed(rule, { domain, path: '' });
+    return this.#endpoint(domain, rule?.isInsecure === true);
+  }
+
+  /** Mirrors, then the place itself, or where that is said to lie. Raises as `endpoint`. */
+  async readSources(name: RuleName): Promise<ReadSource[]> {
+    const settings = await this.settings();
+    const rule = ruleFor(name, settings.rules ?? []);
+    checkAllowed(rule, name);
+    const sources: ReadSource[] = [];
+    for (const { location, isInsecure, takes } of rule?.mirrors ?? []) {
+      const { domain, path } = relocated(name, rule!, location);
+      sources.push({ endpoint: await this.#endpoint(domain, isInsecure), path, takes });
+    }
+    const { domain, path } = rule?.location === undefined ? name : relocated(name, rule, rule.location);
+    for (const endpoint of mirrorsOf(domain, settings)) sources.push({ endpoint, path, takes: 'all' });
+    sources.push({ endpoint: await this.#endpoint(domain, rule?.isInsecure === true), path, takes: 'all' });
+    return sources;
+  }
+
+  async #endpoint(domain: string, isInsecure: boolean): Promise<Endpoint> {
+    const key = `${domain} ${isInsecure}`;
+    let found = this.#endpoints.get(key);
+    if (found === undefined) {
+      found = findEndpoint(domain, await this.settings(), this.http, isInsecure);
+      this.#endpoints.set(key, found);
+    }
+    return found;
   }
 
   /** Any status is an answer, also a 401 when there is nothing better to show. Raises ENETWORK, EAUTH (of the token server). */

@@ -3,6 +3,7 @@ import { LaminaError } from '../errors.js';
 import { parseUrl } from './http.js';
 import type { HttpClient } from './http.js';
 import { apiHost, isInsecure } from './settings.js';
+import type { RuleMirror } from './rules.js';
 import type { RegistrySettings } from './settings.js';
 
 export interface Endpoint {
@@ -14,6 +15,14 @@ export interface Endpoint {
   isUnverified: boolean;
 }
 
+/** Where a repository is read. */
+export interface ReadSource {
+  endpoint: Endpoint;
+  /** Of the repository, there. */
+  path: string;
+  takes: RuleMirror['takes'];
+}
+
 /**
  * The registry itself. One that may be insecure is asked by https first, as docker does, and by http when nothing there speaks TLS. Raises
  * ENETWORK, EUSAGE.
@@ -22,9 +31,11 @@ export async function findEndpoint(
   domain: string,
   settings: RegistrySettings,
   http: HttpClient,
+  isSaidInsecure = false,
 ): Promise<Endpoint> {
   const host = apiHost(domain);
-  const secure: Endpoint = { domain, url: urlOf('https', host), isUnverified: isInsecure(host, settings) };
+  const isUnverified = isInsecure(host, settings) || (isSaidInsecure && settings.tlsVerify !== true);
+  const secure: Endpoint = { domain, url: urlOf('https', host), isUnverified };
   if (!secure.isUnverified) return secure;
   try {
     const response = await http.send({
@@ -47,7 +58,7 @@ export function mirrorsOf(domain: string, settings: RegistrySettings): Endpoint[
   return (settings.mirrors.get(domain) ?? []).map((text) => {
     const url = parseUrl(text.endsWith('/') ? text : `${text}/`);
     if (url === undefined || !/^https?:$/.test(url.protocol))
-      throw new LaminaError('EBADIMAGE', `the mirror ${JSON.stringify(text)} of ${domain} is no URL`, {
+      throw new LaminaError('EBADIMAGE', `a mirror of ${domain} is no URL`, {
         hint: 'Correct it in the file of registries (README, Registries).',
       });
     return { domain: url.host, url, isUnverified: isInsecure(url.host, settings) };

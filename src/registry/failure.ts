@@ -3,6 +3,7 @@ import { LaminaError } from '../errors.js';
 import type { ErrorCode } from '../errors.js';
 import { readBody, shownUrl } from './http.js';
 import type { HttpResponse } from './http.js';
+import { printable } from './printable.js';
 
 export interface RegistryFailure {
   status: number;
@@ -26,7 +27,7 @@ export async function readFailure(response: HttpResponse): Promise<RegistryFailu
   const text = errors
     .map(({ code, message }) => `${code.toLowerCase().replaceAll('_', ' ')}: ${message}`)
     .join('; ');
-  return { status, code: first.code, text: printable(text) };
+  return { status, code: first.code, text: printable(text.slice(0, MAX_SHOWN)) };
 }
 
 const STATUS_TEXTS: Readonly<Record<number, string>> = {
@@ -48,13 +49,6 @@ function errorsIn(bytes: Buffer): { code: string; message: string }[] {
   } catch {
     return [];
   }
-}
-
-/** From outside: one line, without control characters. */
-function printable(text: string): string {
-  return text
-    .slice(0, MAX_SHOWN)
-    .replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, ' ');
 }
 
 /** An error about what was asked of a registry. `doing` says what: `cannot push x`. */

@@ -42,10 +42,9 @@ export function knownGzip(root: string, diffId: string): GzippedLayer | undefine
 }
 
 /** Writes `target`, which must not exist and which the caller removes. Raises ENOSPC and what else the system says. */
-export async function gzipLayer(
-  root: string,
-  diffId: string,
-  tar: ByteSource,
+export async function gzipTar(
+  tar: AsyncIterable<Buffer>,
+  name: string,
   target: string,
 ): Promise<GzippedLayer> {
   const hash = createHash('sha256');
@@ -59,22 +58,37 @@ export async function gzipLayer(
   });
   try {
     await pipeline(
-      sourceChunks(tar),
+      tar,
       createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }),
       hashing,
       createWriteStream(target, { flags: 'wx', mode: 0o600 }),
     );
-    const layer = { digest: `sha256:${hash.digest('hex')}`, sizeBytes };
-    const directory = layerDirectory(root, diffId);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    replaceFileSync(
-      path.join(directory, NOTE),
-      Buffer.from(JSON.stringify(layer)),
-      path.join(root, 'tmp'),
-      0o600,
-    );
-    return layer;
+    return { digest: `sha256:${hash.digest('hex')}`, sizeBytes };
   } catch (error) {
-    throw fromSystemError(error, 'cannot compress', tar.name);
+    throw fromSystemError(error, 'cannot compress', name);
+  }
+}
+
+/** As `gzipTar`, of a layer of the store, where what it became is written down. */
+export async function gzipLayer(
+  root: string,
+  diffId: string,
+  tar: ByteSource,
+  target: string,
+): Promise<GzippedLayer> {
+  const layer = await gzipTar(sourceChunks(tar), tar.name, target);
+  await noteGzip(root, diffId, layer);
+  return layer;
+}
+
+/** The tar was known to be what the diffId promises. Raises what the system says. */
+export async function noteGzip(root: string, diffId: string, layer: GzippedLayer): Promise<void> {
+  const directory = layerDirectory(root, diffId);
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const file = path.join(directory, NOTE);
+    replaceFileSync(file, Buffer.from(JSON.stringify(layer)), path.join(root, 'tmp'), 0o600);
+  } catch (error) {
+    throw fromSystemError(error, 'cannot write', directory);
   }
 }

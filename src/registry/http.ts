@@ -2,10 +2,11 @@
  * HTTP as registries need it: streams both ways, redirects that do not carry secrets to other hosts, and patience with servers that are
  * busy. Statuses are answers here, not errors; what raises is the network (ENETWORK).
  */
+import { clearTimeout, setTimeout } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../errors.js';
 import { proxyFor } from './proxy.js';
-import { hostCertificates, systemAuthorities } from './tls.js';
+import { hostCertificates, namedCertificates, systemAuthorities } from './tls.js';
 import type { Dispatcher } from './undici.js';
 
 export type Body = Buffer | (() => AsyncIterable<Buffer>);
@@ -58,6 +59,7 @@ export class HttpClient {
   constructor(
     private readonly userAgent: string,
     timing: Partial<HttpTiming> = {},
+    private readonly certDir?: string,
   ) {
     this.timing = { ...DEFAULT_TIMING, ...timing };
   }
@@ -164,7 +166,7 @@ export class HttpClient {
     const key = `${url.origin} ${isUnverified} ${proxy?.href ?? ''}`;
     const existing = this.#dispatchers.get(key);
     if (existing !== undefined) return existing;
-    const made = makeDispatcher(url, isUnverified, proxy, this.timing);
+    const made = makeDispatcher(url, isUnverified, proxy, this.timing, this.certDir);
     this.#dispatchers.set(key, made);
     return made;
   }
@@ -175,27 +177,39 @@ async function makeDispatcher(
   isUnverified: boolean,
   proxy: URL | undefined,
   timing: HttpTiming,
+  certDir: string | undefined,
 ): Promise<Dispatcher> {
   const { Agent, ProxyAgent } = await import('./undici.js');
-  const tls = url.protocol === 'https:' ? tlsOptions(url.host, isUnverified) : {};
+  const tls = url.protocol === 'https:' ? tlsOptions(url.host, isUnverified, certDir) : {};
   const common = { keepAliveTimeout: 10_000, pipelining: 1 };
   if (proxy === undefined)
     return new Agent({ ...common, connect: { timeout: timing.connectMs, ...tls } as never });
   const { username, password } = proxy;
   const target = new URL(proxy);
   target.username = target.password = '';
-  const secret = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const secret = `${decoded(username)}:${decoded(password)}`;
   return new ProxyAgent({
     ...common,
     uri: target.href,
+    // What is not encrypted is asked of the proxy itself: few let anybody connect to port 80.
+    proxyTunnel: url.protocol === 'https:',
     ...(username === '' ? {} : { token: `Basic ${Buffer.from(secret).toString('base64')}` }),
     requestTls: tls as never,
     proxyTls: { ca: systemAuthorities() },
   });
 }
 
-function tlsOptions(host: string, isUnverified: boolean): object {
-  const { authorities, client } = hostCertificates(host);
+/** Of a URL's user and password, which need not be well-formed. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function tlsOptions(host: string, isUnverified: boolean, certDir: string | undefined): object {
+  const { authorities, client } = certDir === undefined ? hostCertificates(host) : namedCertificates(certDir);
   return {
     ca: [...systemAuthorities(), ...authorities],
     ...client,
@@ -219,10 +233,11 @@ export function parseUrl(text: string, base?: URL): URL | undefined {
 }
 
 /** Seconds, or a date (RFC 9110, 10.2.3). */
-function retryAfterMs(text: string | undefined): number | undefined {
+export function retryAfterMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text.trim())) return Number(text) * 1000;
-  const at = Date.parse(text);
+  // Date.parse takes much more for a date.
+  const at = /^[A-Z][a-z]{2}/.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
 }
 
@@ -240,12 +255,19 @@ function networkError(error: unknown, url: URL): LaminaError {
   const inner = innermost(error);
   const { code = '', message } = inner as NodeJS.ErrnoException;
   const what = NETWORK_TEXTS[code] ?? message;
+  // In TLS 1.3 the server refuses when the client believes that all is well.
+  const isPerhapsRefused = url.protocol === 'https:' && code === 'UND_ERR_SOCKET';
   const isCertificate = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ALTNAME/.test(code);
   return new LaminaError('ENETWORK', `${url.host}: ${what}`, {
     errno: code,
     cause: inner,
     ...(isCertificate
       ? { hint: `Put the certificate of its authority into /etc/docker/certs.d/${url.host}/ca.crt.` }
+      : {}),
+    ...(isPerhapsRefused
+      ? {
+          hint: `Try again. If it wants to see a client certificate, put client.cert and client.key into /etc/docker/certs.d/${url.host}.`,
+        }
       : {}),
   });
 }
@@ -290,17 +312,39 @@ export function isCut(error: unknown): boolean {
   );
 }
 
-/** The whole body, which may not be longer than `maxBytes` (ELIMIT). */
-export async function readBody({ body, url, drop }: HttpResponse, maxBytes: number): Promise<Buffer> {
+/** 4 MiB by a slow line's 300 kbit/s. */
+const MAX_DOCUMENT_MS = 120_000;
+
+/**
+ * The whole body, which may not be longer than `maxBytes` (ELIMIT). Who sends a byte now and then is not waited for: documents are
+ * small, and come soon (ENETWORK).
+ */
+export async function readBody(
+  { body, url, drop }: HttpResponse,
+  maxBytes: number,
+  maxMs = MAX_DOCUMENT_MS,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes) {
-      drop();
-      throw new LaminaError('ELIMIT', `${shownUrl(url)} sends more than ${maxBytes} bytes`);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    drop();
+  }, maxMs);
+  try {
+    for await (const chunk of body) {
+      length += chunk.length;
+      if (length > maxBytes) {
+        drop();
+        throw new LaminaError('ELIMIT', `${shownUrl(url)} sends more than ${maxBytes} bytes`);
+      }
+      chunks.push(chunk);
     }
-    chunks.push(chunk);
+  } catch (error) {
+    if (!isLate) throw error;
+  } finally {
+    clearTimeout(timer);
   }
+  if (isLate) throw new LaminaError('ENETWORK', `${shownUrl(url)} does not come to an end`);
   return Buffer.concat(chunks);
 }

@@ -4,9 +4,8 @@ import { parseChallenges } from './challenge.js';
 import type { RegistryClient } from './client.js';
 import type { Credentials } from './credentials.js';
 import { errorCode, readFailure } from './failure.js';
-import { parseUrl } from './http.js';
-import { HUB, isInsecure } from './settings.js';
-import { basic, requestToken } from './tokens.js';
+import { HUB } from './settings.js';
+import { basic, requestToken, requireTls, tokenServer } from './tokens.js';
 
 /** `https://index.docker.io/v1/` and the like -> the domain of a reference; nothing is Docker Hub. Raises EUSAGE. */
 export function parseServer(text: string | undefined): string {
@@ -54,24 +53,14 @@ export async function checkLogin(
     if (status === 200) return credentials;
     throw refused(domain, text);
   }
-  const realm = parseUrl(bearer.parameters.get('realm') ?? '');
-  if (realm === undefined)
-    throw new LaminaError('EAUTH', `${domain} names no token server that could be asked`);
-  if (realm.protocol === 'http:' && !isUnverified && !isInsecure(realm.host, client.settings))
-    throw new LaminaError('EAUTH', `the token server of ${domain} would be sent a password without TLS`, {
-      hint: `If you trust the network, name ${realm.host} among the insecure registries.`,
-    });
-  const granted = await requestToken(
-    client.http,
-    realm,
-    isUnverified || isInsecure(realm.host, client.settings),
-    {
-      service: bearer.parameters.get('service'),
-      scopes: [],
-      credentials,
-      isOffline: true,
-    },
-  );
+  const realm = tokenServer(endpoint, bearer.parameters.get('realm'), await client.settings());
+  requireTls(realm.url, realm.isUnverified);
+  const granted = await requestToken(client.http, realm.url, realm.isUnverified, {
+    service: bearer.parameters.get('service'),
+    scopes: [],
+    credentials,
+    isOffline: true,
+  });
   const { status, text } = await ask(`Bearer ${granted.token}`);
   if (status !== 200) throw refused(domain, text);
   const { username } = credentials;

@@ -35,6 +35,8 @@ export interface PullOptions {
   /** Layers at once. */
   concurrency?: number;
   progress?: TransferProgress;
+  /** The only name that it gets, with a tag, instead of the one that it is pulled by. */
+  as?: Reference;
 }
 
 export interface PulledImage {
@@ -42,6 +44,8 @@ export interface PulledImage {
   reference: Reference;
   /** What the registry calls it: of its index, where it has one. */
   digest: string;
+  /** Of the image's own manifest as the store has it. */
+  manifestDigest: string;
   /** Config digest. */
   imageId: string;
   /** Its name led elsewhere, or nowhere, before. */
@@ -101,6 +105,10 @@ export async function pullImage(
     const isNewer = await store.update((draft) => {
       const taggedAt = new Date().toISOString();
       const before = draft.before.byId(imageId);
+      if (options.as !== undefined) {
+        draft.add({ ...entry, name: options.as, taggedAt });
+        return true;
+      }
       const byDigest = { ...reference, tag: undefined, digest: top.digest };
       draft.add({ ...entry, name: byDigest, taggedAt });
       if (reference.digest !== undefined) return before === undefined;
@@ -109,7 +117,7 @@ export async function pullImage(
       return wasNamed === undefined || before?.entries.includes(wasNamed) !== true;
     }, staging);
     known.save();
-    return { reference, digest: top.digest, imageId, isNewer };
+    return { reference, digest: top.digest, manifestDigest: entry.digest, imageId, isNewer };
   } finally {
     staging.dispose();
     for (const close of closers) close();

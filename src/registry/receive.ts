@@ -57,7 +57,17 @@ export async function receiveLayer(cache: Cache, partial: PartialFile, job: Laye
 }
 
 async function takeIn(cache: Cache, partial: PartialFile, job: LayerJob, plain: string): Promise<void> {
-  const { digest, diffId, maxBytes } = job;
+  const { digest, diffId, sizeBytes, maxBytes } = job;
+  // What was compressed is not larger by more than that (RFC 1951: 5 bytes a block).
+  if (sizeBytes > maxBytes + maxBytes / 256 + 4096)
+    throw new LaminaError(
+      'ELIMIT',
+      `layer ${digest} has ${sizeBytes} bytes, more than ${maxBytes} are allowed`,
+      {
+        digest,
+        hint: 'If you trust the image, raise the limit with LAMINA_MAX_INFLATED.',
+      },
+    );
   const name = `layer ${digest}`;
   const stored = new DigestCheck(digest, name);
   let head = Buffer.alloc(0);
@@ -77,6 +87,7 @@ async function takeIn(cache: Cache, partial: PartialFile, job: LayerJob, plain: 
       stored.update(chunk);
       if (compression !== undefined) {
         await decoder?.write(chunk);
+        decoder?.checkLimit();
         continue;
       }
       head = Buffer.concat([head, chunk]);
@@ -159,6 +170,12 @@ class Decoder {
       };
       stream.once('drain', go).once('close', go);
     });
+  }
+
+  /** Who has sent too much is not listened to any longer. Raises ELIMIT; what else is wrong may be a matter of the blob's digest. */
+  checkLimit(): void {
+    const error = this.#failure?.error;
+    if (error instanceof LaminaError && error.code === 'ELIMIT') throw error;
   }
 
   async end(): Promise<void> {

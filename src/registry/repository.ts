@@ -3,13 +3,13 @@ import { LaminaError } from '../errors.js';
 import { hashBytes, isDigest } from '../oci/digest.js';
 import { checkJsonSize, DEFAULT_MAX_JSON_BYTES, parseJsonObject, quoted } from '../oci/json.js';
 import { DOCKER_INDEX, DOCKER_MANIFEST, documentKind, OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.js';
-import { familiarReference } from '../oci/reference.js';
-import type { Reference } from '../oci/reference.js';
+import { familiarReference, isTag } from '../oci/reference.js';
 import type { RegistryClient, RegistryRequest } from './client.js';
-import type { Endpoint } from './endpoint.js';
+import type { ReadSource } from './endpoint.js';
 import { errorCode, readFailure, unexpected } from './failure.js';
 import { parseUrl, readBody } from './http.js';
 import type { HttpResponse } from './http.js';
+import type { RuleName } from './rules.js';
 import { repositoryScope } from './tokens.js';
 
 export interface RemoteDocument {
@@ -19,16 +19,26 @@ export interface RemoteDocument {
   digest: string;
 }
 
+type ReadRequest = Omit<RegistryRequest, 'scopes' | 'url'> & {
+  /** Of the repository's path there; a URL that a registry gave is that registry's. */
+  url: URL | ((path: string) => string);
+  /** Mirrors may serve one of the two only. */
+  takes?: ReadSource['takes'];
+};
+
 const ACCEPTED = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST].join(', ');
 const MAX_TAG_PAGES = 1000;
+const MAX_TAGS = 100_000;
+/** Of a foreign layer. */
+const MAX_URLS = 8;
 
 export class Repository {
-  /** Who answered last comes first: what a mirror lists, it has. */
-  #sources: Endpoint[] | undefined;
+  #sources: ReadSource[] | undefined;
 
   constructor(
     readonly client: RegistryClient,
-    readonly name: Pick<Reference, 'domain' | 'path'>,
+    /** A tag or a digest counts where the registry's settings speak of one. */
+    readonly name: RuleName,
   ) {}
 
   get #shown(): string {
@@ -41,7 +51,11 @@ export class Repository {
    */
   async manifest(reference: string): Promise<RemoteDocument> {
     const response = await this.#read(
-      { method: 'GET', url: `v2/${this.name.path}/manifests/${reference}`, headers: { accept: ACCEPTED } },
+      {
+        ...{ method: 'GET', headers: { accept: ACCEPTED } },
+        url: (path) => `v2/${path}/manifests/${reference}`,
+        takes: isDigest(reference) ? 'digest-only' : 'tag-only',
+      },
       (answer) => this.#manifestError(answer, reference),
     );
     const what = `manifest ${this.#shown}${isDigest(reference) ? '@' : ':'}${reference}`;
@@ -61,12 +75,14 @@ export class Repository {
     const headers = { accept: '*/*', ...(from > 0 ? { range: `bytes=${from}-` } : {}) };
     try {
       return await this.#read(
-        { method: 'GET', url: `v2/${this.name.path}/blobs/${digest}`, headers, onRetry },
+        { method: 'GET', url: (path) => `v2/${path}/blobs/${digest}`, headers, onRetry },
         (answer) => unexpected(answer, `cannot fetch ${digest} of ${this.#shown}`),
       );
     } catch (error) {
+      // Only what is not there is looked for elsewhere.
+      if (!(error instanceof LaminaError) || error.code !== 'EREGISTRY') throw error;
       // A foreign layer lies where its manifest says, and perhaps nowhere else (image-spec descriptor.md, urls).
-      for (const text of urls) {
+      for (const text of urls.slice(0, MAX_URLS)) {
         const url = parseUrl(text);
         if (url === undefined || !/^https?:$/.test(url.protocol)) continue;
         const response = await this.client.http.send({ method: 'GET', url, headers });
@@ -81,7 +97,7 @@ export class Repository {
   async document(digest: string, sizeBytes: number): Promise<Buffer> {
     checkJsonSize(sizeBytes, digest, DEFAULT_MAX_JSON_BYTES);
     const response = await this.#read(
-      { method: 'GET', url: `v2/${this.name.path}/blobs/${digest}` },
+      { method: 'GET', url: (path) => `v2/${path}/blobs/${digest}` },
       (answer) => unexpected(answer, `cannot fetch ${digest} of ${this.#shown}`),
     );
     const bytes = await readBody(response, DEFAULT_MAX_JSON_BYTES);
@@ -98,7 +114,7 @@ export class Repository {
   /** All tags, in the registry's order. Raises EREGISTRY, EAUTH, ENETWORK. */
   async tags(): Promise<string[]> {
     const tags: string[] = [];
-    let url: string | URL | undefined = `v2/${this.name.path}/tags/list`;
+    let url: URL | ReadRequest['url'] | undefined = (path: string) => `v2/${path}/tags/list`;
     for (let page = 0; url !== undefined; page++) {
       if (page > MAX_TAG_PAGES)
         throw new LaminaError('EREGISTRY', `${this.#shown} has too many pages of tags`);
@@ -106,7 +122,14 @@ export class Repository {
         this.#nameError(answer),
       );
       const bytes = await readBody(response, DEFAULT_MAX_JSON_BYTES);
-      tags.push(...parseJsonObject(bytes, `tags of ${this.#shown}`).strings('tags'));
+      for (const tag of parseJsonObject(bytes, `tags of ${this.#shown}`).strings('tags')) {
+        // It is going to be part of URLs and of names.
+        if (!isTag(tag))
+          throw new LaminaError('EREGISTRY', `${this.#shown} lists ${quoted(tag)}, which is no tag`);
+        tags.push(tag);
+      }
+      if (tags.length > MAX_TAGS)
+        throw new LaminaError('ELIMIT', `${this.#shown} has more than ${MAX_TAGS} tags`);
       url = nextPage(response);
     }
     return tags;
@@ -114,16 +137,23 @@ export class Repository {
 
   /** From the first source that has it; the last one's refusal is what counts. */
   async #read(
-    request: Omit<RegistryRequest, 'scopes'>,
+    { url, takes, ...request }: ReadRequest,
     failure: (response: HttpResponse) => Promise<LaminaError>,
   ): Promise<HttpResponse> {
-    this.#sources ??= await this.client.readEndpoints(this.name.domain);
-    const scopes = [repositoryScope(this.name.path, 'pull')];
-    const last = this.#sources.length - 1;
-    for (const [index, endpoint] of this.#sources.entries()) {
+    this.#sources ??= await this.client.readSources(this.name);
+    const sources = this.#sources.filter(
+      (source) =>
+        (takes === undefined || source.takes === 'all' || source.takes === takes) &&
+        // What one has begun to list, no other goes on with.
+        (typeof url === 'function' || source.endpoint.url.origin === url.origin),
+    );
+    const last = sources.length - 1;
+    for (const [index, { endpoint, path }] of sources.entries()) {
+      const scopes = [repositoryScope(path, 'pull')];
       let response: HttpResponse;
       try {
-        response = await this.client.request(endpoint, { ...request, scopes });
+        const whole = typeof url === 'function' ? url(path) : url;
+        response = await this.client.request(endpoint, { ...request, url: whole, scopes });
       } catch (error) {
         if (index === last) throw error;
         continue;

@@ -6,6 +6,7 @@ import type { Endpoint } from './endpoint.js';
 import { unexpected } from './failure.js';
 import { readBody } from './http.js';
 import type { HttpResponse } from './http.js';
+import { printable } from './printable.js';
 import { nextPage } from './repository.js';
 import { HUB } from './settings.js';
 
@@ -19,16 +20,18 @@ export interface FoundRepository {
 const HUB_INDEX = 'https://index.docker.io/';
 const CATALOG_PAGE = 1000;
 const MAX_PAGES = 100;
+const MAX_NAMES = 100_000;
 
 /** `term` may begin with a registry: `localhost:5000/nginx`. Raises ENETWORK, EREGISTRY, EAUTH. */
 export async function searchRegistry(
   client: RegistryClient,
   term: string,
   limit: number,
+  hubIndex = HUB_INDEX,
 ): Promise<FoundRepository[]> {
   const { domain, words } = splitTerm(term);
   const endpoint: Endpoint =
-    domain === HUB ? { domain, url: new URL(HUB_INDEX), isUnverified: false } : await client.endpoint(domain);
+    domain === HUB ? { domain, url: new URL(hubIndex), isUnverified: false } : await client.endpoint(domain);
   const query = new URLSearchParams({ q: words, n: String(limit) });
   const response = await client.request(endpoint, {
     method: 'GET',
@@ -42,7 +45,7 @@ export async function searchRegistry(
   return names
     .filter((name) => name.includes(words))
     .slice(0, limit)
-    .map((name) => ({ name: `${domain}/${name}`, description: '', stars: 0, isOfficial: false }));
+    .map((name) => ({ name: printable(`${domain}/${name}`), description: '', stars: 0, isOfficial: false }));
 }
 
 function splitTerm(term: string): { domain: string; words: string } {
@@ -59,8 +62,8 @@ async function index(response: HttpResponse, domain: string): Promise<FoundRepos
   return parseJsonObject(bytes, `search of ${domain}`)
     .objects('results')
     .map((result) => ({
-      name: domain === HUB ? result.string('name') : `${domain}/${result.string('name')}`,
-      description: result.optionalString('description') ?? '',
+      name: printable(domain === HUB ? result.string('name') : `${domain}/${result.string('name')}`),
+      description: printable(result.optionalString('description') ?? ''),
       stars: result.optionalNumber('star_count') ?? 0,
       isOfficial: result.optionalBoolean('is_official') ?? false,
     }));
@@ -81,7 +84,10 @@ async function catalog(client: RegistryClient, endpoint: Endpoint): Promise<stri
       });
     if (response.status !== 200) throw await unexpected(response, `cannot search ${endpoint.domain}`);
     const bytes = await readBody(response, DEFAULT_MAX_JSON_BYTES);
-    names.push(...parseJsonObject(bytes, `catalog of ${endpoint.domain}`).strings('repositories'));
+    for (const name of parseJsonObject(bytes, `catalog of ${endpoint.domain}`).strings('repositories'))
+      names.push(name);
+    if (names.length > MAX_NAMES)
+      throw new LaminaError('ELIMIT', `${endpoint.domain} lists more than ${MAX_NAMES} repositories`);
     url = nextPage(response);
   }
   return names;

@@ -9,12 +9,16 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { fromSystemError } from '../errors.js';
 import { asObject, parseJson } from '../oci/json.js';
+import { readRegistriesConf } from './registries-conf.js';
+import type { RegistryRule } from './rules.js';
 
 export interface RegistrySettings {
   /** `host[:port]` or CIDR. */
   insecure: readonly string[];
   /** By domain, as in `Reference.domain`; base URLs, tried in order before the registry itself. */
   mirrors: ReadonlyMap<string, readonly string[]>;
+  /** Of containers' registries.conf. */
+  rules?: readonly RegistryRule[];
   /** What the user says for this command: false allows plain http and any certificate, true allows neither anywhere. */
   tlsVerify?: boolean;
 }
@@ -23,8 +27,13 @@ export const HUB = 'docker.io';
 /** Where Docker Hub's registry is. */
 const HUB_HOST = 'registry-1.docker.io';
 
-/** LAMINA_REGISTRIES alone where it is set. Raises EBADIMAGE for a file that is no such thing, EACCES. */
-export function readSettings(tlsVerify?: boolean): RegistrySettings {
+/**
+ * LAMINA_REGISTRIES alone where it is set, and then of containers' files only the one that is named as well. Raises EBADIMAGE for a file that is no
+ * such thing, EACCES.
+ */
+export async function readSettings(tlsVerify?: boolean): Promise<RegistrySettings> {
+  const isAlone = Boolean(process.env.LAMINA_REGISTRIES) && !process.env.CONTAINERS_REGISTRIES_CONF;
+  const rules = isAlone ? [] : await readRegistriesConf();
   const files = process.env.LAMINA_REGISTRIES
     ? [process.env.LAMINA_REGISTRIES]
     : [
@@ -50,7 +59,7 @@ export function readSettings(tlsVerify?: boolean): RegistrySettings {
     const others = object.optionalObject('mirrors');
     for (const domain of others?.keys() ?? []) addMirrors(domain, others!.strings(domain));
   }
-  return { insecure, mirrors, ...(tlsVerify === undefined ? {} : { tlsVerify }) };
+  return { insecure, mirrors, rules, ...(tlsVerify === undefined ? {} : { tlsVerify }) };
 }
 
 function readIfThere(file: string): Buffer | undefined {

@@ -27,8 +27,23 @@ function directories(): string[] {
 
 /** Of all directories; the user's come first. Raises EACCES for what cannot be read, ENOENT for a certificate without key. */
 export function hostCertificates(host: string, searched = directories()): HostCertificates {
+  return directoryCertificates(searched.map((parent) => path.join(parent, host)));
+}
+
+/** Of a directory that somebody named. Raises ENOENT where it is not there, as well. */
+export function namedCertificates(directory: string): HostCertificates {
+  try {
+    readdirSync(directory);
+  } catch (error) {
+    throw fromSystemError(error, 'cannot read', directory);
+  }
+  return directoryCertificates([directory]);
+}
+
+/** As `hostCertificates`, of directories that hold the files themselves. */
+function directoryCertificates(searched: readonly string[]): HostCertificates {
   const found: HostCertificates = { authorities: [], client: undefined };
-  for (const directory of searched.map((parent) => path.join(parent, host))) {
+  for (const directory of searched) {
     for (const name of namesIn(directory)) {
       const file = path.join(directory, name);
       if (name.endsWith('.crt')) found.authorities.push(read(file));

@@ -25,6 +25,8 @@ const CLIENT_ID = 'lamina';
 const MAX_TOKEN_BYTES = 1 << 20;
 /** Where a server does not say (token.md). */
 const DEFAULT_EXPIRY_SEC = 60;
+/** However long it would be good for: no command takes so long. */
+const MAX_EXPIRY_SEC = 24 * 3600;
 /** Given up that much before their end, since clocks differ and requests take time. */
 const MARGIN_SEC = 10;
 
@@ -36,7 +38,7 @@ export class Authenticator {
 
   constructor(
     private readonly http: HttpClient,
-    private readonly settings: RegistrySettings,
+    private readonly settings: () => Promise<RegistrySettings>,
     /** Asked once for each registry and repository. */
     private readonly find: (
       endpoint: Endpoint,
@@ -83,9 +85,11 @@ export class Authenticator {
     if (credentials?.registryToken !== undefined) return `Bearer ${credentials.registryToken}`;
     const own = challenge.parameters.get('scope');
     const wanted = scopes.length > 0 ? scopes : own ? own.split(' ') : [];
-    const key = [challenge.parameters.get('realm'), challenge.parameters.get('service'), ...wanted].join(
-      '\n',
-    );
+    // A token is shown to the registry that it was asked for, and to no other that names the same token server.
+    const key = [
+      ...[endpoint.url.origin, endpoint.domain],
+      ...[challenge.parameters.get('realm'), challenge.parameters.get('service'), ...wanted],
+    ].join('\n');
     const known = this.#tokens.get(key);
     if (known !== undefined) return `Bearer ${known}`;
     let pending = this.#pending.get(key);
@@ -118,21 +122,9 @@ export class Authenticator {
     scopes: readonly Scope[],
     credentials: Credentials | undefined,
   ): Promise<{ token: string; expirySec: number }> {
-    const realm = parseUrl(parameters.get('realm') ?? '');
-    if (realm === undefined || (realm.protocol !== 'https:' && realm.protocol !== 'http:'))
-      throw new LaminaError('EAUTH', `${endpoint.domain} names no token server that could be asked`, {
-        hint: '',
-      });
-    const isUnverified = isInsecure(realm.host, this.settings) || endpoint.isUnverified;
-    if (credentials !== undefined && realm.protocol === 'http:' && !isUnverified)
-      throw new LaminaError(
-        'EAUTH',
-        `the token server ${shownUrl(realm)} would be sent a password without TLS`,
-        {
-          hint: `If you trust the network, name ${realm.host} among the insecure registries.`,
-        },
-      );
-    const granted = await requestToken(this.http, realm, isUnverified, {
+    const { url, isUnverified } = tokenServer(endpoint, parameters.get('realm'), await this.settings());
+    if (credentials !== undefined) requireTls(url, isUnverified);
+    const granted = await requestToken(this.http, url, isUnverified, {
       service: parameters.get('service'),
       scopes,
       credentials,
@@ -140,6 +132,37 @@ export class Authenticator {
     });
     return granted;
   }
+}
+
+export interface TokenServer {
+  url: URL;
+  isUnverified: boolean;
+}
+
+/**
+ * Whom a registry sends us to. What may be insecure of the registry need not be so of another host that it names: there the settings
+ * decide. Raises EAUTH.
+ */
+export function tokenServer(
+  endpoint: Endpoint,
+  realm: string | undefined,
+  settings: RegistrySettings,
+): TokenServer {
+  const url = parseUrl(realm ?? '');
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:'))
+    throw new LaminaError('EAUTH', `${endpoint.domain} names no token server that could be asked`, {
+      hint: '',
+    });
+  const isSame = endpoint.isUnverified && url.hostname === endpoint.url.hostname;
+  return { url, isUnverified: isSame || isInsecure(url.host, settings) };
+}
+
+/** Raises EAUTH where a secret would go over the network as it is. */
+export function requireTls(url: URL, isUnverified: boolean): void {
+  if (url.protocol === 'https:' || isUnverified) return;
+  throw new LaminaError('EAUTH', `the token server ${shownUrl(url)} would be sent a password without TLS`, {
+    hint: `If you trust the network, name ${url.host} among the insecure registries.`,
+  });
 }
 
 export interface TokenRequest {
@@ -179,10 +202,15 @@ export async function requestToken(
     );
   const object = asObject(parseJson(bytes, `answer of ${shownUrl(realm)}`), `answer of ${shownUrl(realm)}`);
   const token = object.optionalString('token') || object.optionalString('access_token');
-  if (!token) throw new LaminaError('EAUTH', `the token server ${shownUrl(realm)} gives no token`);
+  // What is no text of a header would be an error that shows it.
+  if (!token || !/^[\x21-\x7e]+$/.test(token))
+    throw new LaminaError('EAUTH', `the token server ${shownUrl(realm)} gives no token`);
   return {
     token,
-    expirySec: object.optionalNumber('expires_in') || DEFAULT_EXPIRY_SEC,
+    expirySec: Math.min(
+      Math.floor(object.optionalNumber('expires_in') || DEFAULT_EXPIRY_SEC),
+      MAX_EXPIRY_SEC,
+    ),
     refreshToken: object.optionalString('refresh_token'),
   };
 

@@ -9,7 +9,7 @@ import type { Reference } from '../oci/reference.js';
 import type { RegistryClient, RegistryRequest } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { unexpected } from './failure.js';
-import { DEFAULT_RETRIES, isCut, parseUrl } from './http.js';
+import { DEFAULT_RETRIES, isCut, parseUrl, retryAfterMs } from './http.js';
 import type { HttpResponse } from './http.js';
 import { repositoryScope } from './tokens.js';
 import type { Scope } from './tokens.js';
@@ -61,7 +61,7 @@ export class UploadTarget {
     if (response.status === 201) return true;
     // It has begun an upload instead, which is not used.
     const location = response.status === 202 ? locationOf(response) : undefined;
-    if (location !== undefined)
+    if (location?.origin === response.url.origin)
       await this.#request({ method: 'DELETE', url: location, retries: 0 }).then(
         (answer) => answer.drop(),
         () => {},
@@ -78,6 +78,8 @@ export class UploadTarget {
     const { http } = this.client;
     let location: URL | undefined;
     let offset = 0;
+    /** As far as the registry has ever said that it came: only more than that is progress. */
+    let farthest = 0;
     for (let failures = 0; ;) {
       try {
         if (location === undefined) {
@@ -93,17 +95,21 @@ export class UploadTarget {
         }
         return;
       } catch (error) {
-        if (!isRetried(error) || failures >= DEFAULT_RETRIES) throw error;
-        const waitMs = http.backOff(failures++);
+        if (!isRetried(error, http.timing.maxWaitMs) || failures >= DEFAULT_RETRIES) throw error;
+        const backOffMs = http.backOff(failures++);
+        const waitMs = (error instanceof UploadRefusal ? error.waitMs : undefined) ?? backOffMs;
         onRetry(Math.ceil(waitMs / 1000));
         await sleep(waitMs);
         const reached =
           location === undefined ? undefined : await this.#progressOf(location).catch(() => undefined);
         // The blob may have been finished by what seemed to fail.
         if (reached === undefined && (await this.hasBlob(blob.digest).catch(() => false))) return;
-        if (reached !== undefined && reached.offset > offset) failures = 0;
         const isUsable =
           reached !== undefined && reached.offset <= blob.sizeBytes && blob.sizeBytes > MONOLITHIC_BYTES;
+        if (isUsable && reached.offset > farthest) {
+          farthest = reached.offset;
+          failures = 0;
+        }
         location = isUsable ? reached.location : undefined;
         offset = isUsable ? reached.offset : 0;
       }
@@ -206,11 +212,15 @@ export class UploadTarget {
     const location = locationOf(response);
     if (location === undefined)
       throw new LaminaError('EREGISTRY', `${this.#doing}: the registry does not say where to`);
+    if (location.protocol === 'http:' && response.url.protocol === 'https:' && !this.#endpoint!.isUnverified)
+      throw new LaminaError('ENETWORK', `${this.#doing}: it would go to ${location.origin} without TLS`, {
+        hint: 'If you trust the network, allow it with --tls-verify=false.',
+      });
     return location;
   }
 
   async #request(request: Omit<RegistryRequest, 'scopes'> & { scopes?: Scope[] }): Promise<HttpResponse> {
-    this.#endpoint ??= await this.client.endpoint(this.name.domain);
+    this.#endpoint ??= await this.client.endpoint(this.name.domain, this.name.path);
     return this.client.request(this.#endpoint, { scopes: this.#scopes, ...request });
   }
 }
@@ -218,7 +228,10 @@ export class UploadTarget {
 function locationOf(response: HttpResponse): URL | undefined {
   const { location } = response.headers;
   const url = location === undefined ? undefined : parseUrl(location, response.url);
-  return url === undefined || !/^https?:$/.test(url.protocol) ? undefined : url;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) return undefined;
+  // A registry behind a proxy that does not tell it so takes itself for one without TLS.
+  if (url.protocol === 'http:' && url.host === response.url.host) url.protocol = response.url.protocol;
+  return url;
 }
 
 async function* counted(
@@ -234,12 +247,22 @@ async function* counted(
   }
 }
 
-/** Refusals that come of an upload's state, not of the blob: it can be gone on with, or begun anew. */
-function retried(error: LaminaError, { status }: HttpResponse): LaminaError {
-  const isState = [404, 408, 416, 429, 500, 502, 503, 504].includes(status);
-  return isState ? new LaminaError(error.code, error.message, { errno: 'upload', hint: error.hint }) : error;
+/** Refused for an upload's state, not for the blob: it can be gone on with, or begun anew. */
+class UploadRefusal extends LaminaError {
+  constructor(
+    { code, message, hint }: LaminaError,
+    /** As the registry asks; undefined where it asks for nothing. */
+    readonly waitMs: number | undefined,
+  ) {
+    super(code, message, { hint });
+  }
 }
 
-function isRetried(error: unknown): boolean {
-  return isCut(error) || (error instanceof LaminaError && error.errno === 'upload');
+function retried(error: LaminaError, { status, headers }: HttpResponse): LaminaError {
+  const isState = [404, 408, 416, 429, 500, 502, 503, 504].includes(status);
+  return isState ? new UploadRefusal(error, retryAfterMs(headers['retry-after'])) : error;
+}
+
+function isRetried(error: unknown, maxWaitMs: number): boolean {
+  return error instanceof UploadRefusal ? (error.waitMs ?? 0) <= maxWaitMs : isCut(error);
 }

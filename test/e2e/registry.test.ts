@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   CuttingProxy,
@@ -24,6 +25,7 @@ import type { RunningRegistry } from '../helpers/docker-registry.js';
 import { fakeImage, sha256 } from '../helpers/fake-registry.js';
 import type { FakeImage } from '../helpers/fake-registry.js';
 import { isLaminaBuilt, lamina, laminaOk } from '../helpers/lamina.js';
+import { writeLayout as writeLayoutAt } from '../helpers/oci-layout.js';
 import { needs, requirement } from '../helpers/require.js';
 
 const canRun =
@@ -60,24 +62,9 @@ function run(command: string, ...args: string[]): Promise<string> {
   );
 }
 
-/** An OCI layout of the image, named `1`; returns what skopeo calls it. */
+/** What skopeo calls a layout of the image. */
 function writeLayout(image: FakeImage): string {
-  const directory = join(base, 'layout');
-  mkdirSync(join(directory, 'blobs', 'sha256'), { recursive: true });
-  const put = (bytes: Buffer): string => {
-    writeFileSync(join(directory, 'blobs', 'sha256', sha256(bytes).slice(7)), bytes);
-    return sha256(bytes);
-  };
-  for (const bytes of image.blobs.values()) put(bytes);
-  const manifest = {
-    mediaType: image.mediaType,
-    digest: put(image.manifest),
-    size: image.manifest.length,
-    annotations: { 'org.opencontainers.image.ref.name': '1' },
-  };
-  writeFileSync(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [manifest] }));
-  writeFileSync(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  return `oci:${directory}:1`;
+  return `oci:${writeLayoutAt(join(base, 'layout'), image)}:1`;
 }
 
 const skopeo = (...args: string[]): Promise<string> => run('skopeo', '--insecure-policy', ...args);
@@ -201,11 +188,46 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
     expect(gone.stderr).toContain(`manifest for ${registry.domain}/found/here:1 not found: manifest unknown`);
   });
 
+  test('is found, and refused, where registries.conf says so, as by skopeo', async () => {
+    const image = await fakeImage([{ x: 'x' }]);
+    await skopeo(
+      'copy',
+      '--dest-tls-verify=false',
+      writeLayout(image),
+      `docker://${registry.domain}/moved/app:1`,
+    );
+    const file = join(base, 'registries.conf');
+    writeFileSync(
+      file,
+      `
+      [[registry]]
+      prefix = "example.test/our"
+      location = "${registry.domain}/moved"
+      insecure = true
+      [[registry]]
+      location = "blocked.test"
+      blocked = true
+      `,
+    );
+    vi.stubEnv('CONTAINERS_REGISTRIES_CONF', file);
+    const name = 'example.test/our/app:1';
+    const raw = await skopeo('--registries-conf', file, 'inspect', '--raw', `docker://${name}`);
+    expect(raw).toBe(image.manifest.toString());
+    expect(await laminaOk(['pull', name], root)).toContain(`Digest: ${sha256(image.manifest)}\n`);
+    expect(await laminaOk(['images', '--format', '{{.Repository}}:{{.Tag}}'], root)).toBe(`${name}\n`);
+    const bad = 'blocked.test/app:1';
+    await expect(skopeo('--registries-conf', file, 'inspect', `docker://${bad}`)).rejects.toThrow(/blocked/);
+    expect((await lamina(['pull', bad], root)).stderr).toContain(`the registry is blocked in ${file}`);
+  });
+
   test(
     'goes on where connections were cut, at random bytes of a large layer',
     { timeout: 120_000 },
     async () => {
-      const image = await fakeImage([{ big: randomBytes(32 << 20) }]);
+      // 200 MB on the way, which takes little to compress and to decompress.
+      const image = await fakeImage([{ big: randomBytes(200_000_000) }], {
+        compress: (tar) => gzipSync(tar, { level: 0 }),
+      });
       const { digest, blob } = image.layers[0]!;
       await skopeo(
         'copy',
@@ -218,9 +240,9 @@ describe.skipIf(!canRun)('a plain docker-registry', () => {
       let seed = 20_251;
       const random = (below: number): number => (seed = (seed * 48_271) % 2_147_483_647) % below;
       try {
-        for (let count = 0; count < 50; count++) proxy.cutAfter.push(1 + random(2 << 20));
+        for (let count = 0; count < 50; count++) proxy.cutAfter.push(1 + random(7 << 20));
         await laminaOk(['pull', `${proxy.domain}/cut:1`], root);
-        expect(proxy.cuts).toBeGreaterThan(10);
+        expect(proxy.cuts).toBe(50);
         expect(readFileSync(join(root, 'blobs', 'sha256', digest.slice(7))).equals(blob)).toBe(true);
       } finally {
         await proxy.close();
@@ -309,6 +331,10 @@ describe.skipIf(!canRun)('secrets', () => {
     const authentication = ['--dest-tls-verify=false', '--dest-creds', `me:${SECRET}`];
     await skopeo('copy', ...authentication, layout, `docker://${name}`);
     said.push(await laminaOk(['pull', ...extra, name], root));
+    const copied = `${domain}/copied:3`;
+    const tls = extra.length > 0 ? ['--src-tls-verify', '--dest-tls-verify'] : [];
+    said.push(await laminaOk(['copy', ...tls, `docker://${name}`, `docker://${copied}`], root));
+    said.push(await laminaOk(['copy', ...tls, `docker://${copied}`, `oci:${join(base, 'copied')}:1`], root));
     await laminaOk(['tag', name, `${domain}/other:2`], root);
     said.push(await laminaOk(['push', ...extra, `${domain}/other:2`], root));
     const pushed = await skopeo(

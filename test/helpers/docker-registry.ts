@@ -90,41 +90,35 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** An authority and a certificate for 127.0.0.1 of it. */
-export function makeCertificates(directory: string): { authority: string; certificate: string; key: string } {
+export interface Certificates {
+  authority: string;
+  /** Of the server. */
+  certificate: string;
+  key: string;
+  /** Of a client, of the same authority. */
+  client: { certificate: string; key: string };
+}
+
+/** Files: an authority, and certificates of it for a server, by default at 127.0.0.1, and for a client. */
+export function makeCertificates(directory: string, subjectAltName = 'IP:127.0.0.1'): Certificates {
   mkdirSync(directory, { recursive: true });
   const at = (name: string): string => join(directory, name);
   const openssl = (...args: string[]): void =>
     void execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'ignore'] });
   const key = ['-newkey', 'rsa:2048', '-nodes'];
-  openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-keyout',
-    at('ca.key'),
-    '-out',
-    at('ca.crt'),
-    '-subj',
-    '/CN=tests',
-    '-days',
-    '2',
-  );
-  openssl('req', ...key, '-keyout', at('server.key'), '-out', at('server.csr'), '-subj', '/CN=127.0.0.1');
-  writeFileSync(at('ext'), 'subjectAltName=IP:127.0.0.1\n');
-  const authority = ['-CA', at('ca.crt'), '-CAkey', at('ca.key'), '-CAcreateserial', '-days', '2'];
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    at('server.csr'),
-    ...authority,
-    '-extfile',
-    at('ext'),
-    '-out',
-    at('server.crt'),
-  );
-  return { authority: at('ca.crt'), certificate: at('server.crt'), key: at('server.key') };
+  const self = ['-subj', '/CN=tests', '-days', '2'];
+  openssl('req', '-x509', ...key, '-keyout', at('ca.key'), '-out', at('ca.crt'), ...self);
+  const signed = (name: string, extension: string): { certificate: string; key: string } => {
+    const request = ['-keyout', at(`${name}.key`), '-out', at(`${name}.csr`), '-subj', `/CN=${name}`];
+    openssl('req', ...key, ...request);
+    writeFileSync(at(`${name}.ext`), `${extension}\n`);
+    const by = ['-CA', at('ca.crt'), '-CAkey', at('ca.key'), '-CAcreateserial', '-days', '2'];
+    const files = ['-in', at(`${name}.csr`), '-extfile', at(`${name}.ext`), '-out', at(`${name}.crt`)];
+    openssl('x509', '-req', ...files, ...by);
+    return { certificate: at(`${name}.crt`), key: at(`${name}.key`) };
+  };
+  const server = signed('server', `subjectAltName=${subjectAltName}`);
+  return { authority: at('ca.crt'), ...server, client: signed('client', 'extendedKeyUsage=clientAuth') };
 }
 
 export interface TokenServer {

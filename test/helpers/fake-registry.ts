@@ -1,6 +1,8 @@
 /** A registry on loopback that misbehaves where a test tells it to (distribution-spec 1.1 otherwise, as far as the tests need). */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import type { ServerOptions } from 'node:https';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -31,11 +33,13 @@ export class FakeRegistry {
   uploadCuts = { count: 0, afterBytes: 0 };
   #server: Server | undefined;
 
-  static async start(): Promise<FakeRegistry> {
+  /** `tls`: options of Node's https server. */
+  static async start(tls?: ServerOptions): Promise<FakeRegistry> {
     const registry = new FakeRegistry();
-    const server = createServer((request, response) => {
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
       registry.#serve(request, response).catch(() => response.destroy());
-    });
+    };
+    const server = tls === undefined ? createServer(serve) : createSecureServer(tls, serve);
     registry.#server = server;
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return registry;

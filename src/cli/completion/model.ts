@@ -24,7 +24,10 @@ export interface CompletedCommand {
   isOpen: boolean;
 }
 
-const FILE_VALUES = new Set(['--root', '--output', '--input', '--file', '--svg', '--work', '--iidfile']);
+const FILE_VALUES = new Set([
+  ...['--root', '--output', '--input', '--file', '--svg', '--work', '--iidfile', '--digestfile'],
+  ...['--cert-dir', '--src-cert-dir', '--dest-cert-dir'],
+]);
 
 /** Commands that take archives and layouts besides stored images. */
 const ALSO_FILES = /^lamina (?:mount|create|container create|fs|analyze|bench)\b/;
@@ -65,6 +68,7 @@ function wordsOf(path: string, name: string): readonly Word[] {
   if (path === 'lamina umount') return ['mount'];
   if (path === 'lamina mount' && name === 'image') return ['container', 'image', 'file'];
   if (/ cp$/.test(path) && name !== 'image') return ['container', 'file'];
+  if (/ copy$/.test(path)) return ['image', 'file'];
   if (/ (?:tag|commit)$/.test(path) && name !== 'container') return ['image'];
   if (/\binspect$/.test(path) && name === 'name') return ['container', 'image'];
   if (name === 'image') return ALSO_FILES.test(path) ? ['image', 'file'] : ['image'];

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { register as registerBuild } from './build.js';
 import { register as registerBuilder } from './builder.js';
+import { register as registerCopy } from './copy.js';
 import { register as registerHistory } from './history.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
@@ -16,6 +17,7 @@ import { register as registerTag } from './tag.js';
 
 const BOTH = [
   registerBuild,
+  registerCopy,
   registerHistory,
   registerImport,
   registerLoad,

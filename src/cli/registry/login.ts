@@ -30,6 +30,8 @@ export function register(program: Command): void {
 }
 
 async function login(server: string | undefined, flags: Flags): Promise<void> {
+  // Whoever lists the processes of this machine sees their arguments: no longer than needed.
+  if (flags.password !== undefined) process.title = 'lamina login';
   const [{ checkLogin, parseServer }, { findCredentials, saveCredentials }] = await Promise.all([
     import('../../registry/login.js'),
     import('../../registry/credentials.js'),
@@ -80,8 +82,6 @@ async function fromFlags(flags: Flags): Promise<{ username?: string; password?: 
     return { username: username!, password: secret };
   }
   if (password !== undefined) {
-    // Whoever lists the processes of this machine sees their arguments: no longer than needed.
-    process.title = 'lamina login';
     process.stderr.write('WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n');
   }
   return {

@@ -27,11 +27,13 @@ async function run(name: string, flags: Flags): Promise<void> {
     { formatReference, parseReference, withDefaultTag },
     { parseIndex },
     { documentKind, OCI_MANIFEST },
+    { printableJson },
   ] = await Promise.all([
     import('../../registry/repository.js'),
     import('../../oci/reference.js'),
     import('../../oci/image-index.js'),
     import('../../oci/media-types.js'),
+    import('../../registry/printable.js'),
   ]);
   const reference = withDefaultTag(parseReference(name));
   const tls = flags.insecure === true ? { tlsVerify: 'false' } : flags;
@@ -39,7 +41,7 @@ async function run(name: string, flags: Flags): Promise<void> {
     const repository = new Repository(client, reference);
     const document = await repository.manifest(reference.digest ?? reference.tag!);
     const show = (value: unknown): void =>
-      void process.stdout.write(`${JSON.stringify(value, undefined, '\t')}\n`);
+      void process.stdout.write(`${printableJson(JSON.stringify(value, undefined, '\t'))}\n`);
     const json = (bytes: Buffer): unknown => JSON.parse(bytes.toString('utf8'));
     if (flags.verbose !== true) return show(json(document.bytes));
     const verbose = (one: typeof document, platform?: unknown): object => ({

@@ -20,7 +20,7 @@ export async function ask(question: string, isSecret: boolean): Promise<string> 
       isMuted = isSecret;
     });
   } finally {
-    line.removeAllListeners('close');
+    // By its own listeners for that it lets go of the terminal: with them gone it would show what is typed at the next question.
     line.close();
     if (isSecret) process.stdout.write('\n');
   }

@@ -93,6 +93,27 @@ describe('push', () => {
       expect(range).toMatch(new RegExp(`^[1-9]\\d*-${layer.blob.length - 1}$`));
   });
 
+  test.each([['POST'], ['PATCH'], ['PUT']])(
+    'obeys a registry that asks for patience at %s',
+    async (asked) => {
+      const image = await fakeImage([{ big: randomBytes(6 << 20) }]);
+      const name = await stored(image);
+      let refusals = 0;
+      registry.hook = (request, response) => {
+        if (request.method !== asked || !request.url!.includes('/uploads/') || refusals >= 1) return false;
+        refusals++;
+        request.resume();
+        response.writeHead(429, { 'retry-after': '1' }).end('{}');
+        return true;
+      };
+      const begun = Date.now();
+      await place.push(name);
+      expect(registry.blobs.get(image.layers[0]!.digest)!.equals(image.layers[0]!.blob)).toBe(true);
+      expect(refusals).toBe(1);
+      expect(Date.now() - begun).toBeGreaterThan(950);
+    },
+  );
+
   test('begins anew when the registry has forgotten the upload', async () => {
     const image = await fakeImage([{ big: randomBytes(6 << 20) }]);
     const name = await stored(image);
