@@ -67,6 +67,7 @@ await build({
     'src/mount/verifier-main.ts',
     'src/mount/drivers/fuse-native-server.ts',
     'src/bench/library-main.ts',
+    'src/image/lazy/fetcher-main.ts',
   ],
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',

@@ -1,7 +1,7 @@
 /** Mounts an opened image at a directory: checks, records, starts a driver, starts the verifier. */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
@@ -10,7 +10,7 @@ import { verifyLayers } from '../store/verify.js';
 import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
-import type { WritableLayer } from './drivers/native.js';
+import type { LazyServer, WritableLayer } from './drivers/native.js';
 import { undoFile } from './drivers/portable/undo-file.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from '../server-binary.js';
@@ -31,6 +31,22 @@ export interface MountImage {
   unverified: readonly UnverifiedLayer[];
   /** The layer of its own that is mounted over the image. */
   container?: MountContainer;
+  /** Of an image some of whose layers are still on their way. */
+  lazy?: LazyMount;
+}
+
+/** What the native server needs for layers that are not here yet. */
+export interface LazyMount {
+  /** Presence map of each source that has one; `fd` is open for reading. */
+  maps: readonly { source: number; fd: number }[];
+  /** A read that waits for longer is EIO. */
+  timeoutMs: number;
+  /** The program that fetches, without its argument: the file of its job. */
+  command: readonly string[];
+  /** What is in that file, for the mount that is made. */
+  job(mount: { mountpoint: string; token: string; socket: string; progressFile: string }): object;
+  /** Files of this mount alone, removed with it. */
+  files: readonly string[];
 }
 
 export interface MountContainer extends WritableLayer {
@@ -104,7 +120,9 @@ async function mountLocked(
   await table.write(record);
   try {
     const writable = writableLayer(image, options);
+    const lazy = image.lazy === undefined ? undefined : prepareLazy(image.lazy, table, record);
     const job = {
+      ...(lazy === undefined ? {} : { lazy }),
       mountpoint,
       tocPath: image.tocPath,
       sources: image.sources,
@@ -114,7 +132,13 @@ async function mountLocked(
       ...(writable === undefined ? {} : { writable }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
-      removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
+      removeAtEnd: [
+        ...(['json', 'log', 'stats'] as const).map((kind) => table.file(id, kind)),
+        ...(lazy === undefined
+          ? []
+          : (['fetch', 'socket', 'progress'] as const).map((kind) => table.file(id, kind))),
+        ...(image.lazy?.files ?? []),
+      ],
     };
     const choice = chooseDriver(driver, warn);
     if (
@@ -128,6 +152,10 @@ async function mountLocked(
           hint: 'Leave out lowerdir, upperdir and workdir, or use --driver native.',
         },
       );
+    if (choice.driver === 'fuse-native' && lazy !== undefined)
+      throw new LaminaError('EDRIVER', 'the portable driver cannot serve what is not here yet', {
+        hint: 'Leave out --lazy, or use --driver native.',
+      });
     if (writable !== undefined && choice.driver === 'native' && existsSync(undoFile(writable.workDirectory)))
       await (await import('./drivers/portable/recover.js')).recoverLayer(writable);
     record.driver = choice.driver;
@@ -152,6 +180,18 @@ async function mountLocked(
     await table.remove(id);
     throw error;
   }
+}
+
+/** Writes down what the fetcher is to do. */
+function prepareLazy(
+  { maps, timeoutMs, command, job }: LazyMount,
+  table: MountTable,
+  { id, mountpoint, token }: MountRecord,
+): LazyServer {
+  const [file, socket] = [table.file(id, 'fetch'), table.file(id, 'socket')];
+  const facts = { mountpoint, token, socket, progressFile: table.file(id, 'progress') };
+  writeFileSync(file, JSON.stringify(job(facts)), { mode: 0o600 });
+  return { maps, timeoutMs, socket, fetcher: [...command, file] };
 }
 
 function writableLayer({ container }: MountImage, { upper }: MountOptions): WritableLayer | undefined {

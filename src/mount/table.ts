@@ -57,7 +57,7 @@ export function runDirectory(): string {
 /** A mount that has not begun after this long never will. */
 const STARTING_MS = 60_000;
 
-type FileKind = 'json' | 'log' | 'stats' | 'failed';
+type FileKind = 'json' | 'log' | 'stats' | 'failed' | 'fetch' | 'socket' | 'progress';
 
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
@@ -67,7 +67,8 @@ export class MountTable {
   }
 
   /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters;
-   * `failed` is the record of one that was taken down, which its server must not remove. */
+   * `failed` is the record of one that was taken down, which its server must not remove. Of a lazy mount `fetch` is what its fetcher
+   * is to do, `socket` where that listens, and `progress` how far it is. */
   file(id: string, kind: FileKind): string {
     return path.join(this.#directory, `${id}.${kind}`);
   }
@@ -127,7 +128,7 @@ export class MountTable {
   }
 
   async remove(id: string): Promise<void> {
-    for (const kind of ['json', 'log', 'stats', 'failed'] as const)
+    for (const kind of ['json', 'log', 'stats', 'failed', 'fetch', 'socket', 'progress'] as const)
       await rm(this.file(id, kind), { force: true });
   }
 

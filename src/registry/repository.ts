@@ -51,14 +51,22 @@ export class Repository {
     return { bytes, digest, mediaType: documentType(bytes, response.headers['content-type'], what) };
   }
 
-  /** Its body is the blob, or what follows `from`; 200 means the whole, 206 the rest. Raises EREGISTRY, EAUTH, ENETWORK. */
+  /**
+   * Its body is the blob, or what follows `from`, up to `end`, which is not included; 200 means the whole, 206 the part. Raises EREGISTRY, EAUTH,
+   * ENETWORK.
+   */
   async blob(
     digest: string,
     from = 0,
     urls: readonly string[] = [],
     onRetry: (seconds: number) => void = () => {},
+    end?: number,
   ): Promise<HttpResponse> {
-    const headers = { accept: '*/*', ...(from > 0 ? { range: `bytes=${from}-` } : {}) };
+    const isPart = from > 0 || end !== undefined;
+    const headers = {
+      accept: '*/*',
+      ...(isPart ? { range: `bytes=${from}-${end === undefined ? '' : end - 1}` } : {}),
+    };
     try {
       return await this.#read(
         { method: 'GET', url: `v2/${this.name.path}/blobs/${digest}`, headers, onRetry },

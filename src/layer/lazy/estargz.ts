@@ -21,9 +21,12 @@ const TABLE_NAME = 'stargz.index.json';
 
 /** Where the member with the table begins; undefined when these last bytes of a blob are no footer. */
 export function estargzTableOffset(footer: Buffer, blobBytes: number): number | undefined {
-  if (footer.length !== ESTARGZ_FOOTER_BYTES || footer.readUInt16BE(0) !== 0x1f8b || footer[3] !== 4) return undefined;
+  if (footer.length !== ESTARGZ_FOOTER_BYTES || footer.readUInt16BE(0) !== 0x1f8b || footer[3] !== 4)
+    return undefined;
   const isOurs =
-    footer.readUInt16LE(10) === 26 && footer.toString('latin1', 12, 14) === 'SG' && footer.readUInt16LE(14) === 22;
+    footer.readUInt16LE(10) === 26 &&
+    footer.toString('latin1', 12, 14) === 'SG' &&
+    footer.readUInt16LE(14) === 22;
   const match = isOurs ? /^([0-9a-f]{16})STARGZ$/.exec(footer.toString('latin1', 16, 38)) : null;
   const offset = match === null ? NaN : parseInt(match[1]!, 16);
   return Number.isSafeInteger(offset) && offset < blobBytes - ESTARGZ_FOOTER_BYTES ? offset : undefined;
@@ -47,7 +50,10 @@ export function estargzLayer(stored: Buffer, job: EstargzJob): LazyLayer {
     tar = gunzipSync(stored, { maxOutputLength: MAX_TABLE_BYTES });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
-      throw new LaminaError('ELIMIT', `${name}: its table of contents is larger than ${MAX_TABLE_BYTES} bytes`);
+      throw new LaminaError(
+        'ELIMIT',
+        `${name}: its table of contents is larger than ${MAX_TABLE_BYTES} bytes`,
+      );
     throw badLazy(name, 'is not gzipped');
   }
   const sizeBytes = readTableHeader(tar, name);
@@ -80,7 +86,8 @@ export function estargzLayer(stored: Buffer, job: EstargzJob): LazyLayer {
     kind: 'estargz',
     table,
     dataEnd: tableOffset,
-    decode: ({ innerOffset, sizeBytes: wanted, offset }, bytes) => gunzipPart(bytes, innerOffset, wanted, `${name}, byte ${offset}`),
+    decode: ({ innerOffset, sizeBytes: wanted, offset }, bytes) =>
+      gunzipPart(bytes, innerOffset, wanted, `${name}, byte ${offset}`),
   });
 }
 
@@ -91,13 +98,22 @@ function readTableHeader(tar: Buffer, name: string): number {
   tar.copy(head);
   const sum = sumBlock(new Int32Array(head.buffer, head.byteOffset, BLOCK / 4), 0);
   const size = readNumber(tar, FIELD.size, 12);
-  if (!checksumMatches(head, 0, sum) || readText(tar, FIELD.name, 100) !== TABLE_NAME || !(size >= 0 && size <= tar.length - BLOCK))
+  if (
+    !checksumMatches(head, 0, sum) ||
+    readText(tar, FIELD.name, 100) !== TABLE_NAME ||
+    !(size >= 0 && size <= tar.length - BLOCK)
+  )
     throw badLazy(name, `is no entry ${TABLE_NAME}`);
   return size;
 }
 
 /** `length` bytes after `skip` of what is gzipped; no more than that is decompressed. Raises EBADTAR. */
-export async function gunzipPart(stored: Buffer, skip: number, length: number, what: string): Promise<Buffer> {
+export async function gunzipPart(
+  stored: Buffer,
+  skip: number,
+  length: number,
+  what: string,
+): Promise<Buffer> {
   const plain = Buffer.allocUnsafe(length);
   const end = skip + length;
   let position = 0;
@@ -106,12 +122,16 @@ export async function gunzipPart(stored: Buffer, skip: number, length: number, w
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       const from = Math.max(0, skip - position);
-      if (from < chunk.length) chunk.copy(plain, position + from - skip, from, Math.min(chunk.length, end - position));
+      if (from < chunk.length)
+        chunk.copy(plain, position + from - skip, from, Math.min(chunk.length, end - position));
       position += chunk.length;
       if (position >= end) return plain;
     }
   } catch (error) {
-    throw new LaminaError('EBADTAR', `${what}: its gzip data is damaged: ${(error as Error).message}`, { path: what, cause: error });
+    throw new LaminaError('EBADTAR', `${what}: its gzip data is damaged: ${(error as Error).message}`, {
+      path: what,
+      cause: error,
+    });
   }
   throw new LaminaError('EBADTAR', `${what}: holds only ${position} bytes, not ${end}`, { path: what });
 }

@@ -60,9 +60,13 @@ export function jsonLayer({ kind, name, diffId, table, dataEnd, maxBytes, decode
       const chunk = chunks[piece]!;
       const plain = await decode(chunk, bytes);
       if (plain.length !== chunk.sizeBytes)
-        throw new LaminaError('EBADTAR', `${name}: bytes ${chunk.offset}.. hold ${plain.length} bytes, not ${chunk.sizeBytes}`, {
-          path: name,
-        });
+        throw new LaminaError(
+          'EBADTAR',
+          `${name}: bytes ${chunk.offset}.. hold ${plain.length} bytes, not ${chunk.sizeBytes}`,
+          {
+            path: name,
+          },
+        );
       verifyChunk(chunk, plain, name);
       return plain;
     },
@@ -73,9 +77,13 @@ function verifyChunk({ digest, offset }: TocChunk, plain: Buffer, name: string):
   if (digest === undefined) return;
   const found = hashBytes(digest.startsWith('sha512:') ? 'sha512' : 'sha256', plain);
   if (found !== digest)
-    throw new LaminaError('EDIGEST', `${name}: the chunk at byte ${offset} has the digest ${found}, promised was ${digest}`, {
-      path: name,
-      digest,
-      offset,
-    });
+    throw new LaminaError(
+      'EDIGEST',
+      `${name}: the chunk at byte ${offset} has the digest ${found}, promised was ${digest}`,
+      {
+        path: name,
+        digest,
+        offset,
+      },
+    );
 }

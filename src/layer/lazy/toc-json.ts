@@ -56,8 +56,7 @@ export function parseTocJson(bytes: Buffer, blobBytes: number, name: string): To
   } catch {
     throw badLazy(name, 'is no JSON');
   }
-  if (document?.version !== 1 || !Array.isArray(document.entries))
-    throw badLazy(name, 'is not of version 1');
+  if (document?.version !== 1 || !Array.isArray(document.entries)) throw badLazy(name, 'is not of version 1');
   if (document.entries.length > DEFAULT_TAR_LIMITS.maxEntries)
     throw new LaminaError('ELIMIT', `${name}: its table of contents has too many entries`, { path: name });
   return new TocParser(blobBytes, name).parse(document.entries);
@@ -132,7 +131,8 @@ class TocParser {
     const offset = this.#count(fields, 'offset');
     if (!isZeros && (offset >= this.blobBytes || (endOffset ?? 0) > this.blobBytes))
       throw this.#bad(fields, 'lies outside the layer');
-    if (!isZeros && endOffset !== undefined && endOffset <= offset) throw this.#bad(fields, 'ends before it begins');
+    if (!isZeros && endOffset !== undefined && endOffset <= offset)
+      throw this.#bad(fields, 'ends before it begins');
     const digest = this.#digest(fields, 'chunkDigest');
     const isWhole = isFirst && sizeBytes === fileBytes;
     this.#chunks.push({
@@ -151,7 +151,10 @@ class TocParser {
 
   #close(): void {
     if (this.#open !== undefined)
-      throw badLazy(this.name, `has only ${this.#open.doneBytes} bytes of a file of ${this.#entries[this.#open.entry]!.sizeBytes}`);
+      throw badLazy(
+        this.name,
+        `has only ${this.#open.doneBytes} bytes of a file of ${this.#entries[this.#open.entry]!.sizeBytes}`,
+      );
   }
 
   #digest(fields: Fields, key: string): string | undefined {
@@ -201,13 +204,17 @@ class TocParser {
     if (typeof value !== 'object' || Array.isArray(value)) throw this.#bad(fields, 'has wrong xattrs');
     let total = 0;
     const list = Object.entries(value).map(([key, encoded]) => {
-      if (key === '' || (encoded !== null && typeof encoded !== 'string')) throw this.#bad(fields, 'has wrong xattrs');
+      if (key === '' || (encoded !== null && typeof encoded !== 'string'))
+        throw this.#bad(fields, 'has wrong xattrs');
       const attribute = { name: utf8ToBytes(key), value: Buffer.from(encoded ?? '', 'base64') };
       total += attribute.name.length + attribute.value.length;
       return attribute;
     });
     if (total > DEFAULT_TAR_LIMITS.maxXattrBytes)
-      throw new LaminaError('ELIMIT', `${this.name}: an entry has more than ${DEFAULT_TAR_LIMITS.maxXattrBytes} bytes of xattrs`);
+      throw new LaminaError(
+        'ELIMIT',
+        `${this.name}: an entry has more than ${DEFAULT_TAR_LIMITS.maxXattrBytes} bytes of xattrs`,
+      );
     return list.length === 0 ? undefined : list.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -225,7 +232,11 @@ export function placeChunks({ entries, chunks }: TocJson, placed: readonly (numb
     if (offset === undefined) continue;
     const last = extents.at(-1);
     // Chunks beside each other are one run.
-    if (last !== undefined && last.logical + last.length === chunkOffset && last.offset + last.length === offset)
+    if (
+      last !== undefined &&
+      last.logical + last.length === chunkOffset &&
+      last.offset + last.length === offset
+    )
       last.length += sizeBytes;
     else extents.push({ logical: chunkOffset, length: sizeBytes, offset });
   }

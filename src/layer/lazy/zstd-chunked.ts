@@ -25,14 +25,18 @@ export interface ZstdTable {
 }
 
 /** Where the table is; undefined when the annotations do not say so, or mean a form that nobody knows. */
-export function zstdTable(annotations: ReadonlyMap<string, string>, blobBytes: number): ZstdTable | undefined {
+export function zstdTable(
+  annotations: ReadonlyMap<string, string>,
+  blobBytes: number,
+): ZstdTable | undefined {
   for (const prefix of PREFIXES) {
     const position = annotations.get(`${prefix}.manifest-position`);
     const digest = annotations.get(`${prefix}.manifest-checksum`);
     const match = /^(\d{1,15}):(\d{1,15}):(\d{1,15}):1$/.exec(position ?? '');
     if (match === null || digest === undefined || !isDigest(digest)) continue;
     const [offset, length, plainBytes] = match.slice(1).map(Number) as [number, number, number];
-    if (length === 0 || plainBytes === 0 || offset + length > blobBytes || plainBytes > MAX_TABLE_BYTES) return undefined;
+    if (length === 0 || plainBytes === 0 || offset + length > blobBytes || plainBytes > MAX_TABLE_BYTES)
+      return undefined;
     return { offset, length, plainBytes, digest };
   }
   return undefined;
@@ -59,7 +63,10 @@ export async function zstdChunkedLayer(stored: Buffer, table: ZstdTable, job: Zs
     dataEnd: table.offset,
     async decode({ sizeBytes, offset }, bytes) {
       const plain = await decodeZstd(bytes, sizeBytes);
-      if (plain === undefined) throw new LaminaError('EBADTAR', `${name}: its zstd data is damaged at byte ${offset}`, { path: name });
+      if (plain === undefined)
+        throw new LaminaError('EBADTAR', `${name}: its zstd data is damaged at byte ${offset}`, {
+          path: name,
+        });
       return plain;
     },
   });

@@ -1,0 +1,68 @@
+/** One lazy layer as the fetcher works on it: pieces are made when they are asked for, each once. */
+import { LaminaError } from '../../errors.js';
+import { piecesIn } from '../../layer/lazy/pieces.js';
+import type { LazyLayer } from '../../layer/lazy/pieces.js';
+import { BLOCK_BYTES } from '../../registry/lazy/presence.js';
+import type { Presence } from '../../registry/lazy/presence.js';
+import type { SparseBlob } from '../../registry/lazy/sparse-blob.js';
+
+export class LazySource {
+  readonly #inProgress = new Map<number, Promise<void>>();
+
+  /** @param windows those of an index, where it has some */
+  constructor(
+    readonly layer: LazyLayer,
+    readonly blob: SparseBlob,
+    readonly windows: SparseBlob | undefined,
+    readonly presence: Presence,
+  ) {}
+
+  /** Brings the blocks that hold `length` bytes from `offset`. Raises what fetching and decoding raise. */
+  async ensure(offset: number, length: number): Promise<void> {
+    const start = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
+    const end = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES;
+    const [first, last] = piecesIn(this.layer.pieces, start, end - start);
+    const work: Promise<void>[] = [];
+    for (let piece = first; piece < last; piece++)
+      if (!this.presence.hasPiece(piece)) work.push(this.#piece(piece));
+    const results = await Promise.allSettled(work);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Makes all that is missing, of what is here: nothing is fetched any more. `pause` is awaited in between. */
+  async fill(pause: () => Promise<void>): Promise<void> {
+    for (let piece = 0; piece < this.layer.pieces.length; piece++) {
+      if (this.presence.hasPiece(piece)) continue;
+      await pause();
+      await this.#piece(piece);
+    }
+  }
+
+  #piece(piece: number): Promise<void> {
+    const existing = this.#inProgress.get(piece);
+    if (existing !== undefined) return existing;
+    const made = this.#make(piece).finally(() => this.#inProgress.delete(piece));
+    this.#inProgress.set(piece, made);
+    return made;
+  }
+
+  async #make(piece: number): Promise<void> {
+    const { blobStart, blobEnd } = this.layer.pieces[piece]!;
+    const window = this.layer.windowOf?.(piece);
+    const [stored, windowBytes] = await Promise.all([
+      this.blob.read(blobStart, blobEnd),
+      window === undefined ? undefined : this.windows?.read(window.start, window.end),
+    ]);
+    try {
+      await this.presence.put(piece, await this.layer.decode(piece, stored, windowBytes));
+    } catch (error) {
+      // What was fetched is wrong: the next who asks has it fetched again.
+      if (error instanceof LaminaError && (error.code === 'EDIGEST' || error.code === 'EBADTAR')) {
+        this.blob.have.remove(blobStart, blobEnd);
+        if (window !== undefined) this.windows?.have.remove(window.start, window.end);
+      }
+      throw error;
+    }
+  }
+}
