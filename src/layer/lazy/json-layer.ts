@@ -30,15 +30,14 @@ export function jsonLayer({ kind, name, diffId, table, dataEnd, maxBytes, decode
   const pieces: Piece[] = [];
   const chunks: TocChunk[] = [];
   let sizeBytes = 0;
-  for (const [place, [index, chunk]] of stored.entries()) {
-    let next = place + 1;
-    while (next < stored.length && stored[next]![1].offset === chunk.offset) next++;
-    const isOfTable = chunk.offset >= dataEnd;
-    const blobEnd = Math.min(
-      stored[next]?.[1].offset ?? Infinity,
-      chunk.endOffset ?? Infinity,
-      isOfTable && chunk.endOffset !== undefined ? Infinity : dataEnd,
-    );
+  // Chunks of zeros are stored as well, though nobody needs them.
+  const starts = [...new Set(table.chunks.map(({ offset }) => offset))].sort((a, b) => a - b);
+  let place = 0;
+  for (const [index, chunk] of stored) {
+    while (place < starts.length && starts[place]! <= chunk.offset) place++;
+    // The table itself is a chunk of an eStargz layer, and ends where its entry says.
+    const limit = chunk.offset >= dataEnd && chunk.endOffset !== undefined ? Infinity : dataEnd;
+    const blobEnd = Math.min(starts[place] ?? Infinity, chunk.endOffset ?? Infinity, limit);
     if (blobEnd <= chunk.offset) throw badLazy(name, 'says that a chunk lies where the table itself is');
     placed[index] = sizeBytes;
     pieces.push({ offset: sizeBytes, length: chunk.sizeBytes, blobStart: chunk.offset, blobEnd });
