@@ -116,7 +116,9 @@ export class Fetcher {
         try {
           const lazy = await this.#source(source);
           if (offset + length > lazy.layer.sizeBytes) return constants.errno.EINVAL;
-          await lazy.ensure(offset, length);
+          const asked = lazy.ensure(offset, length);
+          lazy.ahead(offset, length);
+          await asked;
           return 0;
         } catch (error) {
           if (!isCut(error) && !isAway(error)) {

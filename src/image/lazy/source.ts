@@ -2,12 +2,14 @@
 import { LaminaError } from '../../errors.js';
 import { piecesIn } from '../../layer/lazy/pieces.js';
 import type { LazyLayer } from '../../layer/lazy/pieces.js';
+import { ReadAhead } from './read-ahead.js';
 import { BLOCK_BYTES } from '../../registry/lazy/presence.js';
 import type { Presence } from '../../registry/lazy/presence.js';
 import type { SparseBlob } from '../../registry/lazy/sparse-blob.js';
 
 export class LazySource {
   readonly #inProgress = new Map<number, Promise<void>>();
+  readonly #readAhead: ReadAhead;
 
   /** @param windows those of an index, where it has some */
   constructor(
@@ -15,7 +17,15 @@ export class LazySource {
     readonly blob: SparseBlob,
     readonly windows: SparseBlob | undefined,
     readonly presence: Presence,
-  ) {}
+  ) {
+    this.#readAhead = new ReadAhead(layer);
+  }
+
+  /** Begins to fetch what will be asked for next, after what has been asked for. That it fails is told to who asks for it. */
+  ahead(offset: number, length: number): void {
+    const bytes = this.#readAhead.after(offset, length);
+    if (bytes > 0) this.ensure(offset + length, bytes).catch(() => {});
+  }
 
   /** Brings the blocks that hold `length` bytes from `offset`. Raises what fetching and decoding raise. */
   async ensure(offset: number, length: number): Promise<void> {
