@@ -3,13 +3,14 @@
  * entry is; an annotation of the layer's descriptor has its digest, so that it is as trustworthy as the manifest. Source:
  * containerd/stargz-snapshotter docs/estargz.md.
  */
-import { createGunzip, gunzipSync } from 'node:zlib';
+import { constants, createGunzip, gunzipSync } from 'node:zlib';
 import { LaminaError } from '../../errors.js';
 import { verifyBytes } from '../../oci/digest.js';
 import { BLOCK, checksumMatches, FIELD, readNumber, readText, sumBlock } from '../../tar/header.js';
 import { jsonLayer } from './json-layer.js';
 import { badLazy } from './pieces.js';
 import type { LazyLayer } from './pieces.js';
+import { takePart } from './part.js';
 import { parseTocJson } from './toc-json.js';
 
 /** On the descriptor of the layer. */
@@ -87,7 +88,13 @@ export function estargzLayer(stored: Buffer, job: EstargzJob): LazyLayer {
     table,
     dataEnd: tableOffset,
     decode: ({ innerOffset, sizeBytes: wanted, offset }, bytes) =>
-      gunzipPart(bytes, innerOffset, wanted, `${name}, byte ${offset}`),
+      takePart(
+        createGunzip({ chunkSize: chunkFor(innerOffset + wanted), finishFlush: constants.Z_SYNC_FLUSH }),
+        bytes,
+        innerOffset,
+        wanted,
+        `${name}, byte ${offset}`,
+      ),
   });
 }
 
@@ -107,31 +114,7 @@ function readTableHeader(tar: Buffer, name: string): number {
   return size;
 }
 
-/** `length` bytes after `skip` of what is gzipped; no more than that is decompressed. Raises EBADTAR. */
-export async function gunzipPart(
-  stored: Buffer,
-  skip: number,
-  length: number,
-  what: string,
-): Promise<Buffer> {
-  const plain = Buffer.allocUnsafe(length);
-  const end = skip + length;
-  let position = 0;
-  const stream = createGunzip({ chunkSize: Math.max(64, Math.min(end, 1 << 20)) });
-  stream.end(stored);
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      const from = Math.max(0, skip - position);
-      if (from < chunk.length)
-        chunk.copy(plain, position + from - skip, from, Math.min(chunk.length, end - position));
-      position += chunk.length;
-      if (position >= end) return plain;
-    }
-  } catch (error) {
-    throw new LaminaError('EBADTAR', `${what}: its gzip data is damaged: ${(error as Error).message}`, {
-      path: what,
-      cause: error,
-    });
-  }
-  throw new LaminaError('EBADTAR', `${what}: holds only ${position} bytes, not ${end}`, { path: what });
+/** No larger than what is wanted: what is decompressed beyond that is thrown away. */
+function chunkFor(bytes: number): number {
+  return Math.max(64, Math.min(bytes, 1 << 20));
 }

@@ -8,6 +8,9 @@ import type { LayerToc } from '../tree.js';
 
 export type LazyKind = 'estargz' | 'zstd:chunked' | 'index' | 'plain';
 
+/** Most plain bytes of one piece: it is decompressed at once, in memory. */
+export const MAX_PIECE_BYTES = 64 * 2 ** 20;
+
 /** Plain bytes `offset`..`offset + length` of the source come of bytes `blobStart`..`blobEnd` of the blob. */
 export interface Piece {
   offset: number;

@@ -9,7 +9,7 @@ import { LaminaError } from '../../errors.js';
 import { isDigest } from '../../oci/digest.js';
 import { DEFAULT_TAR_LIMITS } from '../../tar/scan.js';
 import type { TarEntry, TarEntryType, TarExtent } from '../../tar/scan.js';
-import { badLazy } from './pieces.js';
+import { badLazy, MAX_PIECE_BYTES } from './pieces.js';
 
 /** A run of a file's bytes as the table has it. */
 export interface TocChunk {
@@ -32,9 +32,6 @@ export interface TocJson {
   entries: TarEntry[];
   chunks: TocChunk[];
 }
-
-/** Most plain bytes of one chunk: it is decompressed at once, in memory. */
-export const MAX_CHUNK_BYTES = 64 * 2 ** 20;
 
 const TYPES: Readonly<Record<string, TarEntryType>> = {
   reg: 'file',
@@ -122,10 +119,10 @@ class TocParser {
     const sizeBytes = this.#count(fields, 'chunkSize') || fileBytes - doneBytes;
     if (sizeBytes > fileBytes - doneBytes) throw this.#bad(fields, 'is longer than its file');
     const isZeros = fields['chunkType'] === 'zeros';
-    if (sizeBytes > MAX_CHUNK_BYTES && !isZeros)
+    if (sizeBytes > MAX_PIECE_BYTES && !isZeros)
       throw new LaminaError(
         'ELIMIT',
-        `${this.name}: a chunk of its table of contents has ${sizeBytes} bytes; at most ${MAX_CHUNK_BYTES} can be used`,
+        `${this.name}: a chunk of its table of contents has ${sizeBytes} bytes; at most ${MAX_PIECE_BYTES} can be used`,
         { path: this.name },
       );
     const offset = this.#count(fields, 'offset');
