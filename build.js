@@ -68,6 +68,7 @@ await build({
     'src/mount/drivers/fuse-native-server.ts',
     'src/bench/library-main.ts',
     'src/image/lazy/fetcher-main.ts',
+    'src/registry/lazy/checkpoint-worker.ts',
   ],
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',

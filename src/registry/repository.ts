@@ -103,6 +103,25 @@ export class Repository {
     return bytes;
   }
 
+  /** What the registry itself lists as referring to a manifest (an index); undefined where it keeps no such list. Raises EAUTH, ENETWORK. */
+  async referrersIndex(digest: string, artifactType: string): Promise<Buffer | undefined> {
+    const query = new URLSearchParams({ artifactType });
+    try {
+      const response = await this.#read(
+        {
+          method: 'GET',
+          url: `v2/${this.name.path}/referrers/${digest}?${query.toString()}`,
+          headers: { accept: OCI_INDEX },
+        },
+        (answer) => unexpected(answer, `cannot list what refers to ${digest} of ${this.#shown}`),
+      );
+      return await readBody(response, DEFAULT_MAX_JSON_BYTES);
+    } catch (error) {
+      if (error instanceof LaminaError && error.code === 'EREGISTRY') return undefined;
+      throw error;
+    }
+  }
+
   /** All tags, in the registry's order. Raises EREGISTRY, EAUTH, ENETWORK. */
   async tags(): Promise<string[]> {
     const tags: string[] = [];

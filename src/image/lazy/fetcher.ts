@@ -167,7 +167,7 @@ export class Fetcher {
     this.#fds.push(dataFd, mapFd);
     const windows =
       table.kind === 'index' && table.windowsDigest !== undefined
-        ? parts('windows', table.windowsDigest, table.windowsBytes)
+        ? parts(`windows-${table.windowsDigest.replace(':', '-')}`, table.windowsDigest, table.windowsBytes)
         : undefined;
     const source = new LazySource(
       layer,

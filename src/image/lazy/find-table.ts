@@ -3,6 +3,8 @@ import { ESTARGZ_DIGEST, ESTARGZ_FOOTER_BYTES, estargzTableOffset } from '../../
 import { zstdTable } from '../../layer/lazy/zstd-chunked.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { isDigest } from '../../oci/digest.js';
+import { readIndex } from '../../registry/lazy/index-artifact.js';
+import type { FoundIndex } from '../../registry/lazy/index-artifact.js';
 import { readRange } from '../../registry/lazy/range.js';
 import type { Repository } from '../../registry/repository.js';
 import type { TableFacts } from './job.js';
@@ -14,7 +16,27 @@ export interface FoundTable {
   facts: TableFacts;
   bytes: Buffer;
   /** What came with it: a part of the blob. */
-  part: { offset: number; bytes: Buffer };
+  part?: { offset: number; bytes: Buffer };
+}
+
+/** Whether the manifest vouches for a table. */
+export function hasOwnTable({ annotations, sizeBytes }: Descriptor): boolean {
+  return zstdTable(annotations, sizeBytes) !== undefined || annotations.has(ESTARGZ_DIGEST);
+}
+
+/** By an index of ours; undefined when the repository has none of this layer. Raises what fetching raises. */
+export async function findIndexTable(
+  repository: Repository,
+  { digest }: Descriptor,
+  indexes: ReadonlyMap<string, FoundIndex>,
+): Promise<FoundTable | undefined> {
+  const found = indexes.get(digest);
+  if (found === undefined) return undefined;
+  const { index, windows } = found;
+  return {
+    facts: { kind: 'index', windowsDigest: windows?.digest, windowsBytes: windows?.sizeBytes ?? 0 },
+    bytes: await readIndex(repository, index),
+  };
 }
 
 /** undefined when the layer has no table that its manifest vouches for. Raises what fetching raises. */

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { estargzLayer } from '../../layer/lazy/estargz.js';
 import type { LazyLayer } from '../../layer/lazy/pieces.js';
 import { zstdChunkedLayer } from '../../layer/lazy/zstd-chunked.js';
+import { indexedLayer } from './index-layer.js';
 import type { LazyLayerFacts } from './job.js';
 
 /** @param table the bytes of the table, by default those in the layer's directory. Raises EBADLAYER, EDIGEST, ELIMIT. */
@@ -19,6 +20,6 @@ export async function loadLazyLayer(
     case 'zstd:chunked':
       return zstdChunkedLayer(table, facts, job);
     case 'index':
-      throw new Error('not yet');
+      return indexedLayer(table, job);
   }
 }

@@ -38,7 +38,9 @@ import { tryLockFile } from '../../store/flock.js';
 import { ImageStore } from '../../store/image-store.js';
 import { layerDirectory, readLayerFacts } from '../../store/layer-facts.js';
 import type { ByteSource } from '../../tar/source.js';
-import { findTable } from './find-table.js';
+import { findIndexes } from '../../registry/lazy/index-artifact.js';
+import type { FoundIndex } from '../../registry/lazy/index-artifact.js';
+import { findIndexTable, findTable, hasOwnTable } from './find-table.js';
 import type { FoundTable } from './find-table.js';
 import type { FetchJob, FetchLayer } from './job.js';
 import { loadLazyLayer } from './load.js';
@@ -87,7 +89,7 @@ export async function openLazy(
   // Makes what a store needs.
   (await store.stage()).dispose();
   const { config } = await readConfig(repository, store, chosen, reference, options.platform);
-  return new LazyOpening(repository, cache, store, options).open(
+  return new LazyOpening(repository, cache, store, chosen.document.digest, options).open(
     reference,
     chosen.top.digest,
     chosen.manifest,
@@ -99,11 +101,14 @@ class LazyOpening {
   readonly #closers: (() => void)[] = [];
   readonly #files: string[] = [];
   #wholeLayers = 0;
+  #indexes: Promise<Map<string, FoundIndex>> | undefined;
 
   constructor(
     private readonly repository: Repository,
     private readonly cache: Cache,
     private readonly store: ImageStore,
+    /** Of the image for this platform. */
+    private readonly manifestDigest: string,
     private readonly options: LazyOptions,
   ) {}
 
@@ -191,7 +196,10 @@ class LazyOpening {
       if (found !== undefined) return await this.#lazy(layer, diffId, found);
     } catch (error) {
       // A table that is vouched for and cannot be used is as good as none.
-      if (!(error instanceof LaminaError) || (error.code !== 'EBADLAYER' && error.code !== 'ELIMIT'))
+      if (
+        !(error instanceof LaminaError) ||
+        !['EBADLAYER', 'ELIMIT', 'EBADTOC', 'ETOCVERSION'].includes(error.code)
+      )
         throw error;
     }
     return this.#whole(layer, diffId);
@@ -199,10 +207,18 @@ class LazyOpening {
 
   /** Of a registry that knows no ranges nothing can be read in parts. */
   async #findTable(layer: Descriptor): Promise<FoundTable | undefined> {
-    return findTable(this.repository, layer).catch((error: unknown) => {
+    const finding = hasOwnTable(layer)
+      ? findTable(this.repository, layer)
+      : this.#findIndexes().then((indexes) => findIndexTable(this.repository, layer, indexes));
+    return finding.catch((error: unknown) => {
       if (error instanceof LaminaError && error.code === 'EREGISTRY') return undefined;
       throw error;
     });
+  }
+
+  /** Asked for once, and only when a layer has no table of its own. */
+  #findIndexes(): Promise<Map<string, FoundIndex>> {
+    return (this.#indexes ??= findIndexes(this.repository, this.manifestDigest));
   }
 
   async #held(digest: string, diffId: string): Promise<Placed> {
@@ -292,7 +308,7 @@ class LazyOpening {
       const blob = new SparseBlob(fd, sizeBytes, stateFile, () => {
         throw new Error('nothing is fetched here');
       });
-      await blob.put(part.offset, part.bytes);
+      if (part !== undefined) await blob.put(part.offset, part.bytes);
       blob.save();
     } finally {
       closeSync(fd);

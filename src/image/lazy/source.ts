@@ -1,10 +1,11 @@
 /** One lazy layer as the fetcher works on it: pieces are made when they are asked for, each once. */
 import { LaminaError } from '../../errors.js';
-import { piecesIn } from '../../layer/lazy/pieces.js';
-import type { LazyLayer } from '../../layer/lazy/pieces.js';
+import { piecesIn, WINDOW_BYTES } from '../../layer/lazy/pieces.js';
+import type { LazyLayer, PackedWindow } from '../../layer/lazy/pieces.js';
 import { ReadAhead } from './read-ahead.js';
 import { BLOCK_BYTES } from '../../registry/lazy/presence.js';
 import type { Presence } from '../../registry/lazy/presence.js';
+import { readWhole } from '../../registry/lazy/sparse-blob.js';
 import type { SparseBlob } from '../../registry/lazy/sparse-blob.js';
 
 export class LazySource {
@@ -59,20 +60,29 @@ export class LazySource {
 
   async #make(piece: number): Promise<void> {
     const { blobStart, blobEnd } = this.layer.pieces[piece]!;
-    const window = this.layer.windowOf?.(piece);
-    const [stored, windowBytes] = await Promise.all([
+    const packed = this.layer.windowOf?.(piece);
+    const [stored, window] = await Promise.all([
       this.blob.read(blobStart, blobEnd),
-      window === undefined ? undefined : this.windows?.read(window.start, window.end),
+      packed === undefined ? undefined : this.#window(piece, packed),
     ]);
     try {
-      await this.presence.put(piece, await this.layer.decode(piece, stored, windowBytes));
+      await this.presence.put(piece, await this.layer.decode(piece, stored, window));
     } catch (error) {
       // What was fetched is wrong: the next who asks has it fetched again.
       if (error instanceof LaminaError && (error.code === 'EDIGEST' || error.code === 'EBADTAR')) {
         this.blob.have.remove(blobStart, blobEnd);
-        if (window !== undefined) this.windows?.have.remove(window.start, window.end);
+        if (packed !== undefined) this.windows?.have.remove(packed.start, packed.end);
       }
       throw error;
     }
+  }
+
+  /** From what is there already, where it is: most often it is, because files are read on. */
+  async #window(piece: number, { start, end, unpack }: PackedWindow): Promise<Buffer | undefined> {
+    const { offset } = this.layer.pieces[piece]!;
+    const from = Math.max(0, offset - WINDOW_BYTES);
+    // A member of its own has less before it than the tar has, and then not all of this is its window; the rest does no harm.
+    if (this.presence.hasAll(from, offset - from)) return readWhole(this.presence.dataFd, from, offset);
+    return this.windows === undefined ? undefined : unpack(await this.windows.read(start, end));
   }
 }

@@ -6,12 +6,10 @@
 import { constants, createInflateRaw, deflateRawSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { LaminaError } from '../../errors.js';
 import { hashBytes } from '../../oci/digest.js';
-import { badLazy, MAX_PIECE_BYTES } from './pieces.js';
+import { badLazy, MAX_PIECE_BYTES, WINDOW_BYTES } from './pieces.js';
 import type { Piece } from './pieces.js';
 import { deflateStream } from './deflate-stream.js';
 import { takePart } from './part.js';
-
-export const MAX_WINDOW_BYTES = 32768;
 
 export interface Span {
   /** In the tar. */
@@ -128,7 +126,7 @@ function checkSpans(
       throw badLazy(name, 'has a span of a wrong length');
     const endBit = next?.blobBit ?? blobBytes * 8;
     if (blobBit >= endBit || endBit > blobBytes * 8) throw badLazy(name, 'has a span outside the layer');
-    if (windowLength > MAX_WINDOW_BYTES * 2 || windowOffset + windowLength > windowsBytes)
+    if (windowLength > WINDOW_BYTES * 2 || windowOffset + windowLength > windowsBytes)
       throw badLazy(name, 'has a window outside the windows');
     if (
       compression === 'none' &&
@@ -197,7 +195,7 @@ export function packWindow(window: Buffer): Buffer {
 /** Raises EBADTAR. */
 export function unpackWindow(packed: Buffer, name: string): Buffer {
   try {
-    return inflateRawSync(packed, { maxOutputLength: MAX_WINDOW_BYTES });
+    return inflateRawSync(packed, { maxOutputLength: WINDOW_BYTES });
   } catch (error) {
     throw new LaminaError('EBADTAR', `${name}: a window of its index is damaged`, {
       path: name,

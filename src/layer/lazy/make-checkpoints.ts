@@ -17,8 +17,9 @@ import {
 import { LaminaError } from '../../errors.js';
 import { readSource } from '../../tar/source.js';
 import type { ByteSource } from '../../tar/source.js';
-import { MAX_WINDOW_BYTES, packWindow } from './checkpoints.js';
+import { packWindow } from './checkpoints.js';
 import type { CheckpointIndex, Span } from './checkpoints.js';
+import { WINDOW_BYTES } from './pieces.js';
 
 /** Plain bytes between two checkpoints: what has to be fetched for any byte in between, about 40 ms at 20 Mbit/s. */
 export const SPAN_BYTES = 256 * 1024;
@@ -68,7 +69,7 @@ class Maker {
   readonly #stream = new ZStream();
   readonly #input = new Uint8Array(INPUT_BYTES);
   /** The last window before it, and then what comes out. */
-  readonly #output = new Uint8Array(MAX_WINDOW_BYTES + OUTPUT_BYTES);
+  readonly #output = new Uint8Array(WINDOW_BYTES + OUTPUT_BYTES);
   /** Of the blob, what `#input` begins with and what follows it. */
   #inputStart = 0;
   #inputEnd = 0;
@@ -91,7 +92,7 @@ class Maker {
     zlibInflateInit2(stream, GZIP_WINDOW_BITS);
     stream.input = this.#input;
     stream.output = this.#output as Uint8Array<ArrayBuffer>;
-    stream.next_out = MAX_WINDOW_BYTES;
+    stream.next_out = WINDOW_BYTES;
     stream.avail_out = OUTPUT_BYTES;
     stream.next_in = stream.avail_in = 0;
     let isMember = false;
@@ -172,7 +173,7 @@ class Maker {
   }
 
   #window(): Buffer {
-    const length = Math.min(MAX_WINDOW_BYTES, this.#plainBytes - this.#memberStart);
+    const length = Math.min(WINDOW_BYTES, this.#plainBytes - this.#memberStart);
     const end = this.#stream.next_out;
     return length === 0 ? Buffer.alloc(0) : packWindow(Buffer.from(this.#output.subarray(end - length, end)));
   }
@@ -187,7 +188,7 @@ class Maker {
 
   #slide(): void {
     this.#output.copyWithin(0, OUTPUT_BYTES);
-    this.#stream.next_out = MAX_WINDOW_BYTES;
+    this.#stream.next_out = WINDOW_BYTES;
     this.#stream.avail_out = OUTPUT_BYTES;
   }
 

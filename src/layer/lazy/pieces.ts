@@ -19,6 +19,15 @@ export interface Piece {
   blobEnd: number;
 }
 
+export const WINDOW_BYTES = 32768;
+
+export interface PackedWindow {
+  start: number;
+  end: number;
+  /** Raises EBADTAR. */
+  unpack(packed: Buffer): Buffer;
+}
+
 export interface LazyLayer {
   kind: LazyKind;
   /** Of the source. */
@@ -28,12 +37,15 @@ export interface LazyLayer {
   /** What the layer adds and hides; extents lead into the source, which they name `index`. */
   tree(index: number): LayerToc;
   /**
-   * The plain bytes of a piece, of the bytes of the blob that it comes of, and of those of `windowOf` where it has one. Raises EDIGEST
+   * The plain bytes of a piece, of the bytes of the blob that it comes of, and of its window where it has one. Raises EDIGEST
    * where they are not what was promised, EBADTAR where they are no such thing.
    */
   decode(piece: number, stored: Buffer, window?: Buffer): Promise<Buffer>;
-  /** Where in the windows of an index what a piece needs as well lies. */
-  windowOf?(piece: number): { start: number; end: number } | undefined;
+  /**
+   * Of an index, the window of a piece: the plain bytes right before it, WINDOW_BYTES or as many as there are, which lie at `start`..`end` of the
+   * windows, packed. undefined where it needs none.
+   */
+  windowOf?(piece: number): PackedWindow | undefined;
 }
 
 /** The pieces that hold some of `length` bytes from `offset`: the first and the one after the last. */
