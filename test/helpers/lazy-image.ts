@@ -3,6 +3,8 @@
  * (containerd/stargz-snapshotter docs/estargz.md), because no tool of Debian's writes it; put into a registry by plain HTTP.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { rawEntry } from './raw-tar.js';
 import type { RawHeader } from './raw-tar.js';
@@ -140,13 +142,25 @@ function footer(tableOffset: number): Buffer {
   ]);
 }
 
-/** Uploads an image; returns the digest of its manifest. */
-export async function putImage(
-  domain: string,
-  repository: string,
-  tag: string,
-  layers: readonly BuiltBlob[],
-): Promise<string> {
+/** An OCI layout with the image, named `1`. */
+export function writeLayout(directory: string, layers: readonly BuiltBlob[]): void {
+  const blobs = join(directory, 'blobs', 'sha256');
+  mkdirSync(blobs, { recursive: true });
+  const { manifest } = describeImage(layers, (bytes) =>
+    writeFileSync(join(blobs, sha256(bytes).slice('sha256:'.length)), bytes),
+  );
+  const annotations = { 'org.opencontainers.image.ref.name': '1' };
+  const entry = { mediaType: MANIFEST, digest: sha256(manifest), size: manifest.length, annotations };
+  writeFileSync(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [entry] }));
+  writeFileSync(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+}
+
+/** `put` is told of every blob, and of the manifest last. */
+function describeImage(layers: readonly BuiltBlob[], put: (bytes: Buffer) => void): { manifest: Buffer } {
+  const stored = (bytes: Buffer): { digest: string; size: number } => {
+    put(bytes);
+    return { digest: sha256(bytes), size: bytes.length };
+  };
   const config = Buffer.from(
     JSON.stringify({
       architecture: 'amd64',
@@ -154,31 +168,37 @@ export async function putImage(
       rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     }),
   );
-  const base = `http://${domain}/v2/${repository}`;
-  const put = async (bytes: Buffer): Promise<{ digest: string; size: number }> => {
-    const digest = sha256(bytes);
-    const begun = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
-    const url = new URL(begun.headers.get('location')!, base);
-    url.searchParams.set('digest', digest);
-    const done = await fetch(url, {
-      method: 'PUT',
-      body: new Uint8Array(bytes),
-      headers: { 'content-type': 'application/octet-stream' },
-    });
-    if (done.status !== 201) throw new Error(`${repository}: ${done.status} ${await done.text()}`);
-    return { digest, size: bytes.length };
-  };
-  const described = [];
-  for (const { blob, mediaType, annotations } of layers)
-    described.push({ mediaType, ...(await put(blob)), annotations });
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
       mediaType: MANIFEST,
-      config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...(await put(config)) },
-      layers: described,
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...stored(config) },
+      layers: layers.map(({ blob, mediaType, annotations }) => ({ mediaType, ...stored(blob), annotations })),
     }),
   );
+  put(manifest);
+  return { manifest };
+}
+
+/** Uploads an image; returns the digest of its manifest. */
+export async function putImage(
+  domain: string,
+  repository: string,
+  tag: string,
+  layers: readonly BuiltBlob[],
+): Promise<string> {
+  const base = `http://${domain}/v2/${repository}`;
+  const upload = async (bytes: Buffer): Promise<void> => {
+    const begun = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
+    const url = new URL(begun.headers.get('location')!, base);
+    url.searchParams.set('digest', sha256(bytes));
+    const headers = { 'content-type': 'application/octet-stream' };
+    const done = await fetch(url, { method: 'PUT', body: new Uint8Array(bytes), headers });
+    if (done.status !== 201) throw new Error(`${repository}: ${done.status} ${await done.text()}`);
+  };
+  const blobs: Buffer[] = [];
+  const { manifest } = describeImage(layers, (bytes) => blobs.push(bytes));
+  for (const blob of blobs.slice(0, -1)) await upload(blob);
   const done = await fetch(`${base}/manifests/${tag}`, {
     method: 'PUT',
     body: new Uint8Array(manifest),

@@ -54,12 +54,13 @@ export async function firstDifference(
 
 function differingField(a: TreeNode, b: TreeNode, hasNanoseconds: boolean): string | undefined {
   if (a.type !== b.type) return 'type';
+  if (a.type === 'whiteout') return undefined;
+  if (a.type === 'file' && a.sizeBytes !== b.sizeBytes) return 'size';
   for (const key of [
     'mode',
     'uid',
     'gid',
     'mtimeSec',
-    'sizeBytes',
     'target',
     'rdevMajor',
     'rdevMinor',
