@@ -32,9 +32,9 @@ constexpr uint32_t kWritableDepth = 4;
 constexpr uint32_t kWritableThreads = 4;
 constexpr size_t kHelpers = 8;
 // Where reads wait for a network. Each entry takes memory only for what it was used for.
-constexpr uint32_t kLazyDepth = 16;
-constexpr uint32_t kLazyThreads = 16;
-constexpr size_t kLazyHelpers = 32;
+constexpr uint32_t kLazyDepth = 32;
+constexpr uint32_t kLazyThreads = 64;
+constexpr size_t kLazyHelpers = 64;
 
 // Whether io_uring may be used at all; the kernel must not be asked for it by INIT otherwise.
 bool ring_possible() {

@@ -109,11 +109,13 @@ async function mountLocked(
     pidStart: '',
     createdAt: new Date().toISOString(),
     verify:
-      image.unverified.length === 0 || options.verify === 'before'
-        ? 'verified'
-        : options.verify === 'none'
-          ? 'unchecked'
-          : 'pending',
+      image.lazy !== undefined
+        ? 'pending'
+        : image.unverified.length === 0 || options.verify === 'before'
+          ? 'verified'
+          : options.verify === 'none'
+            ? 'unchecked'
+            : 'pending',
     ...(image.container === undefined ? {} : { container: image.container.id }),
   };
   await table.remove(id);
@@ -167,7 +169,8 @@ async function mountLocked(
     record.pidStart = processStart(server.pid) ?? '';
     await table.write(record);
     const verifier =
-      record.verify === 'pending'
+      // Of what is on its way the fetcher says whether it is right.
+      record.verify === 'pending' && image.lazy === undefined
         ? startVerifier(image.unverified, image.cache, record, job.logFile)
         : undefined;
     return {

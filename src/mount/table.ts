@@ -123,6 +123,27 @@ export class MountTable {
     }
   }
 
+  /** How far a lazy mount is, in bytes of its lazy layers; undefined when it is none. */
+  async progress(
+    id: string,
+  ): Promise<{ haveBytes: number; totalBytes: number; fetchedBytes: number } | undefined> {
+    try {
+      const progress = JSON.parse(await readFile(this.file(id, 'progress'), 'utf8')) as Record<
+        string,
+        unknown
+      >;
+      const [haveBytes, totalBytes, fetchedBytes] = ['haveBytes', 'totalBytes', 'fetchedBytes'].map(
+        (key) => progress[key],
+      );
+      const numbers = { haveBytes, totalBytes, fetchedBytes };
+      return Object.values(numbers).every((value) => typeof value === 'number')
+        ? (numbers as { haveBytes: number; totalBytes: number; fetchedBytes: number })
+        : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   async read(mountpoint: string): Promise<MountRecord | undefined> {
     return readRecord(this.file(this.idOf(mountpoint), 'json'));
   }

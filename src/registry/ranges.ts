@@ -29,6 +29,7 @@ export class RangeSet {
   }
 
   remove(start: number, end: number): void {
+    if (start >= end) return;
     this.#ranges = this.#ranges.flatMap(([from, to]): [number, number][] =>
       to <= start || from >= end
         ? [[from, to]]

@@ -191,6 +191,11 @@ describe.runIf(canRun)('mount --lazy', { timeout: 120_000 }, () => {
     await until(isComplete, 'complete');
     expect(await dumpDirectory(dir)).toBe(expected);
     expect(await inStore(repository)).toBe(true);
+    if (isLazy)
+      await until(
+        async () => (await laminaOk(['mounts', '--format', '{{.Verify}}'], root)) === 'verified\n',
+        'verified',
+      );
     await laminaOk(['umount', dir], root);
     expect(await laminaOk(['system', 'check'], root)).toContain('all is well');
     expect(readdirSync(join(root, 'partial'))).toEqual([]);
@@ -235,9 +240,12 @@ describe.runIf(canRun)('mount --lazy', { timeout: 120_000 }, () => {
     const { repository } = await put('estargz');
     await laminaOk(['mount', '--lazy', '--lazy-timeout', '4', nameOf(repository), dir], root);
     await readFile(join(dir, 'etc/hosts'));
+    expect(await laminaOk(['mounts', '--format', '{{.Verify}}'], root)).toMatch(/ here\n$|pending/);
     proxy.cut();
-    const waiting = Array.from({ length: 6 }, (_, index) =>
-      readOrErrno(join(dir, `usr/lib/small-${index * 20}`)),
+    const waiting = Array.from({ length: 24 }, (_, index) =>
+      run('cat', [join(dir, `usr/lib/small-${index * 5}`)], { encoding: 'buffer' }).then(
+        ({ stdout }) => stdout as Buffer,
+      ),
     );
     await new Promise((resolve) => setTimeout(resolve, 300));
     const begun = Date.now();

@@ -69,6 +69,7 @@ export class Fetcher {
       for (const layer of this.job.layers) await this.#finish(layer);
       this.#isComplete = true;
       this.save();
+      await noteVerified(this.job);
     } finally {
       clearInterval(saving);
     }
@@ -315,6 +316,12 @@ export async function runFetcher(job: FetchJob): Promise<void> {
   }
   await fetcher.end();
   process.exit(0);
+}
+
+async function noteVerified({ mountpoint, token }: FetchJob): Promise<void> {
+  const table = new MountTable();
+  const record = await table.read(mountpoint);
+  if (record?.token === token) await table.write({ ...record, verify: 'verified' });
 }
 
 /** Nobody may go on reading what turned out to be wrong. */
