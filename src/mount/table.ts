@@ -261,20 +261,28 @@ const TEXT_FIELDS = [
 
 /** Mountpoint -> filesystem type, the uppermost mount of each; paths as the kernel knows them, unescaped. */
 export function mountedDirectories(): Map<string, string> {
-  const found = new Map<string, string>();
+  return new Map([...mountLines()].map(({ mountpoint, type }) => [mountpoint, type]));
+}
+
+/** `major:minor` of the uppermost mount at a directory. */
+export function deviceOf(mountpoint: string): string | undefined {
+  return [...mountLines()].findLast((line) => line.mountpoint === mountpoint)?.device;
+}
+
+function* mountLines(): Generator<{ mountpoint: string; type: string; device: string }> {
   let text: string;
   try {
     text = readFileSync('/proc/self/mountinfo', 'latin1');
   } catch {
-    return found;
+    return;
   }
   for (const line of text.split('\n')) {
     const [before, after] = line.split(' - ');
-    const mountpoint = before?.split(' ')[4];
+    const [, , device, , mountpoint] = before?.split(' ') ?? [];
     const type = after?.split(' ')[0];
-    if (mountpoint !== undefined && type !== undefined) found.set(unescapeOctal(mountpoint), type);
+    if (device !== undefined && mountpoint !== undefined && type !== undefined)
+      yield { mountpoint: unescapeOctal(mountpoint), type, device };
   }
-  return found;
 }
 
 /** mountinfo writes space, tab, newline and backslash as `\040` and so on. */

@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { appendFile, open, readFile, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -115,6 +115,12 @@ async function pushIndex(repository: string): Promise<string> {
   return laminaOk(['push', '--lazy-index', name], store);
 }
 
+async function manifestDigest(repository: string): Promise<string> {
+  const headers = { accept: 'application/vnd.oci.image.manifest.v1+json' };
+  const answer = await fetch(`http://${registry.domain}/v2/${repository}/manifests/1`, { headers });
+  return sha256(Buffer.from(await answer.arrayBuffer()));
+}
+
 /** What an ordinary pull of the image shows. */
 async function pulled(repository: string): Promise<string> {
   const [store, mnt] = [join(base, 'plain-root'), join(base, 'plain-mnt')];
@@ -196,6 +202,11 @@ describe.runIf(canRun)('mount --lazy', { timeout: 120_000 }, () => {
         async () => (await laminaOk(['mounts', '--format', '{{.Verify}}'], root)) === 'verified\n',
         'verified',
       );
+    if (isLazy) {
+      const device = (await run('mountpoint', ['-d', dir])).stdout.trim();
+      const aheadFile = `/sys/class/bdi/${device}/read_ahead_kb`;
+      await until(() => readFileSync(aheadFile, 'utf8') === '1024\n', 'reading ahead as far as on any mount');
+    }
     await laminaOk(['umount', dir], root);
     expect(await laminaOk(['system', 'check'], root)).toContain('all is well');
     expect(readdirSync(join(root, 'partial'))).toEqual([]);
@@ -346,6 +357,86 @@ describe.runIf(canRun)('mount --lazy', { timeout: 120_000 }, () => {
     expect(result).toMatchObject({ exitCode: 1 });
     expect(result.stderr).toContain('its table of contents');
     expect(readdirSync(dir)).toEqual([]);
+  });
+
+  test('can be written to through an upper directory, which copies up what is not here yet', async () => {
+    const layers = lazyLayers();
+    const { repository } = await put('estargz', layers);
+    const [upper, work] = [join(base, 'upper'), join(base, 'work')];
+    for (const made of [upper, work]) mkdirSync(made);
+    await laminaOk(
+      ['mount', '--lazy', '-o', `upperdir=${upper},workdir=${work}`, nameOf(repository), dir],
+      root,
+    );
+    const noise = layers[0]!.find(({ header }) => header.name === 'usr/lib/noise')!.body!;
+    await appendFile(join(dir, 'usr/lib/noise'), 'more');
+    expect(
+      (await readFile(join(dir, 'usr/lib/noise'))).equals(Buffer.concat([noise, Buffer.from('more')])),
+    ).toBe(true);
+    await rename(join(dir, 'var'), join(dir, 'moved'));
+    expect((await readFile(join(dir, 'moved/cache'))).equals(layers[1]!.at(-1)!.body!)).toBe(true);
+    await until(isComplete, 'complete');
+  });
+
+  test('system check knows indexes, and removes those that are damaged', async () => {
+    const { repository, blobs } = await put('gzip');
+    await pushIndex(repository);
+    const store = join(base, 'pusher');
+    expect(await laminaOk(['system', 'check'], store)).toContain('all is well');
+    const file = (blob: BuiltBlob, kind: string): string =>
+      join(store, 'layers', blob.diffId.replace(':', '-'), `${sha256(blob.blob).replace(':', '-')}.${kind}`);
+    const index = readFileSync(file(blobs[0]!, 'index'));
+    index[index.length >> 1]! ^= 1;
+    writeFileSync(file(blobs[0]!, 'index'), index);
+    rmSync(file(blobs[1]!, 'index'));
+    const found = await lamina(['system', 'check', '--repair'], store);
+    expect(found.stdout + found.stderr).toMatch(/\.index/);
+    expect(found.stdout + found.stderr).toMatch(/\.windows.*belongs to no index/);
+    for (const blob of blobs) expect(existsSync(file(blob, 'index'))).toBe(false);
+    expect(existsSync(file(blobs[1]!, 'windows'))).toBe(false);
+    // Made again when they are wanted again.
+    expect(await laminaOk(['push', '--lazy-index', `${registry.domain}/${repository}:1`], store)).toMatch(
+      /layers: 2/,
+    );
+    expect(await laminaOk(['system', 'check'], store)).toContain('all is well');
+  });
+
+  test('an index that belongs to another layer, or is damaged, is as good as none', async () => {
+    const { repository } = await put('gzip');
+    await pushIndex(repository);
+    // Whoever may push can put any index there; here, one whose blobs are swapped.
+    const tag = `sha256-${(await manifestDigest(repository)).slice('sha256:'.length)}`;
+    const manifests = `http://${registry.domain}/v2/${repository}/manifests`;
+    const accept = 'application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json';
+    const read = async (reference: string): Promise<string> =>
+      (await fetch(`${manifests}/${reference}`, { headers: { accept } })).text();
+    const list = JSON.parse(await read(tag)) as { manifests: { digest: string; size: number }[] };
+    const artifact = JSON.parse(await read(list.manifests[0]!.digest)) as {
+      layers: { annotations: Record<string, string> }[];
+    };
+    const names = artifact.layers.map(({ annotations }) => annotations['org.laminafs.layer.digest']!);
+    artifact.layers.forEach(
+      ({ annotations }, place) =>
+        (annotations['org.laminafs.layer.digest'] = names.find((other) => other !== names[place])!),
+    );
+    const bytes = Buffer.from(JSON.stringify(artifact));
+    const putDocument = async (reference: string, body: string | Buffer, type: string): Promise<void> => {
+      const answer = await fetch(`${manifests}/${reference}`, {
+        method: 'PUT',
+        body: body.toString(),
+        headers: { 'content-type': type },
+      });
+      expect(answer.status).toBe(201);
+    };
+    await putDocument(sha256(bytes), bytes, 'application/vnd.oci.image.manifest.v1+json');
+    Object.assign(list.manifests[0]!, { digest: sha256(bytes), size: bytes.length });
+    await putDocument(tag, JSON.stringify(list), 'application/vnd.oci.image.index.v1+json');
+    const result = await lamina(['mount', '--lazy', nameOf(repository), dir], root);
+    expect(result).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringContaining('had to be fetched first') as string,
+    });
+    expect(await dumpDirectory(dir)).toBe(await pulled(repository));
   });
 
   test('containers and the portable driver are refused', async () => {

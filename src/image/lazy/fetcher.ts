@@ -10,7 +10,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../../errors.js';
 import { indexLayer } from '../../layer/index-layer.js';
-import { MountTable } from '../../mount/table.js';
+import { deviceOf, MountTable } from '../../mount/table.js';
 import { umount } from '../../mount/umount.js';
 import { parseReference } from '../../oci/reference.js';
 import { RegistryClient } from '../../registry/client.js';
@@ -70,6 +70,7 @@ export class Fetcher {
       this.#isComplete = true;
       this.save();
       await noteVerified(this.job);
+      raiseReadahead(this.job.mountpoint);
     } finally {
       clearInterval(saving);
     }
@@ -322,6 +323,16 @@ async function noteVerified({ mountpoint, token }: FetchJob): Promise<void> {
   const table = new MountTable();
   const record = await table.read(mountpoint);
   if (record?.token === token) await table.write({ ...record, verify: 'verified' });
+}
+
+/** What is read ahead comes from the disk from now on: as much as on other mounts (native/session.cc). Only root may, and it is no harm if not. */
+function raiseReadahead(mountpoint: string): void {
+  try {
+    const device = deviceOf(mountpoint);
+    if (device !== undefined) writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, '1024');
+  } catch {
+    // As it was.
+  }
 }
 
 /** Nobody may go on reading what turned out to be wrong. */
