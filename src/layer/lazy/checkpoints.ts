@@ -38,7 +38,8 @@ const MAGIC = Buffer.from('LAMCKPT1', 'latin1');
 const HEADER_BYTES = 64;
 const SPAN_BYTES = 64;
 /** Of an index, decompressed. */
-const MAX_INDEX_BYTES = 1 << 30;
+const MAX_INDEX_BYTES = 512 << 20;
+const MAX_SPANS = 1 << 20;
 
 export function encodeIndex({
   compression,
@@ -93,6 +94,8 @@ export function decodeIndex(bytes: Buffer, name: string): CheckpointIndex {
   const [blobBytes, plainBytes, windowsBytes] = [number(16), number(24), number(32)];
   const spanCount = file.readUInt32LE(40);
   const tocBytes = number(48);
+  if (spanCount > MAX_SPANS)
+    throw new LaminaError('ELIMIT', `${name}: its index has more than ${MAX_SPANS} spans`);
   if (file.length !== HEADER_BYTES + spanCount * SPAN_BYTES + tocBytes) throw badLazy(name, 'is cut short');
   const spans = Array.from({ length: spanCount }, (_, index): Span => {
     const at = HEADER_BYTES + index * SPAN_BYTES;

@@ -17,7 +17,7 @@ import { parseTocJson } from './toc-json.js';
 export const ESTARGZ_DIGEST = 'containerd.io/snapshot/stargz/toc.digest';
 export const ESTARGZ_FOOTER_BYTES = 51;
 /** Of the table, decompressed. */
-const MAX_TABLE_BYTES = 256 * 2 ** 20;
+const MAX_TABLE_BYTES = 150 * 2 ** 20;
 const TABLE_NAME = 'stargz.index.json';
 
 /** Where the member with the table begins; undefined when these last bytes of a blob are no footer. */

@@ -14,7 +14,7 @@ import { parseTocJson } from './toc-json.js';
 /** The first is written since containers/storage 1.43. */
 const PREFIXES = ['io.github.containers.zstd-chunked', 'io.containers.zstd-chunked'];
 /** Of a table, decompressed. */
-const MAX_TABLE_BYTES = 256 * 2 ** 20;
+const MAX_TABLE_BYTES = 150 * 2 ** 20;
 
 export interface ZstdTable {
   /** In the blob, of the frame's content. */

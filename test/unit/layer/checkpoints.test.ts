@@ -196,7 +196,8 @@ describe('a checkpoint index', () => {
     refused((bytes) => void bytes.writeUInt32LE(7, 12));
     refused((bytes) => bytes.subarray(0, bytes.length - 1));
     refused((bytes) => bytes.subarray(0, 40));
-    refused((bytes) => void bytes.writeUInt32LE(0xffffffff, 40));
+    refused((bytes) => void bytes.writeUInt32LE(0xffffffff, 40), 'ELIMIT');
+    refused((bytes) => void bytes.writeUInt32LE(9, 40));
     refused((bytes) => void bytes.writeBigUInt64LE(2n ** 62n, 24));
     // A span that does not begin where the one before it ends; outside the blob; longer than may be held in memory; its window outside.
     refused((bytes) => void bytes.writeBigUInt64LE(1n, 64));
