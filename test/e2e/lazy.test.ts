@@ -378,6 +378,26 @@ describe.runIf(canRun)('mount --lazy', { timeout: 120_000 }, () => {
     await until(isComplete, 'complete');
   });
 
+  test('two mounts of one image at once do not disturb each other', async () => {
+    const layers = lazyLayers();
+    const { repository } = await put('estargz', layers);
+    const second = join(base, 'second');
+    mkdirSync(second);
+    await laminaOk(['mount', '--lazy', nameOf(repository), dir], root);
+    await laminaOk(['mount', '--lazy', nameOf(repository), second], root);
+    const noise = layers[0]!.find(({ header }) => header.name === 'usr/lib/noise')!.body!;
+    const [one, other] = await Promise.all(
+      [dir, second].map(async (mnt) => readFile(join(mnt, 'usr/lib/noise'))),
+    );
+    expect(one!.equals(noise) && other!.equals(noise)).toBe(true);
+    const areVerified = async (): Promise<boolean> =>
+      (await laminaOk(['mounts', '--format', '{{.Verify}}'], root)) === 'verified\nverified\n';
+    await until(areVerified, 'both complete');
+    for (const mnt of [second, dir]) await laminaOk(['umount', mnt], root);
+    expect(readdirSync(join(root, 'partial'))).toEqual([]);
+    expect(await laminaOk(['system', 'check'], root)).toContain('all is well');
+  });
+
   test('system check knows indexes, and removes those that are damaged', async () => {
     const { repository, blobs } = await put('gzip');
     await pushIndex(repository);

@@ -5,6 +5,7 @@
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LaminaError } from '../../errors.js';
 import { detectCompression } from '../../layer/compression.js';
 import { indexLayer } from '../../layer/index-layer.js';
@@ -22,7 +23,7 @@ import { packageFile } from '../../package-files.js';
 import { chooseImage } from '../../registry/choose.js';
 import type { RegistryClient } from '../../registry/client.js';
 import { downloadBlob } from '../../registry/download.js';
-import { openSparseFile, partsDirectory } from '../../registry/lazy/parts.js';
+import { isMounted, openSparseFile, partsDirectory, removeMountFiles } from '../../registry/lazy/parts.js';
 import { emptyMap } from '../../registry/lazy/presence.js';
 import { SparseBlob } from '../../registry/lazy/sparse-blob.js';
 import { openPartial, sweepPartials } from '../../registry/partial.js';
@@ -285,11 +286,13 @@ class LazyOpening {
   /** The layer's directory, locked until the fetcher takes it over; another one when somebody else is at work there. */
   async #directory(digest: string): Promise<string> {
     const usual = partsDirectory(this.cache.root, digest);
+    if (isMounted(usual)) await untilLocked(usual);
     for (const directory of [usual, `${usual}-${randomBytes(6).toString('hex')}`]) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const lock = await tryLockFile(path.join(directory, 'lock'));
       if (lock === undefined) continue;
       this.#closers.push(() => lock.release());
+      removeMountFiles(directory);
       return directory;
     }
     throw new LaminaError('EBUSY', `layer ${digest} is being worked on`, { digest });
@@ -322,4 +325,16 @@ function placedPlain(source: ByteSource, diffId: string): Placed {
 
 function sizeOf(fd: number): number {
   return fstatSync(fd).size;
+}
+
+/** A fetcher that has just been started takes its lock within this time; if none does, the mount is gone. */
+const HANDOVER_MS = 3000;
+
+async function untilLocked(directory: string): Promise<void> {
+  for (const end = Date.now() + HANDOVER_MS; Date.now() < end && isMounted(directory);) {
+    const lock = await tryLockFile(path.join(directory, 'lock'));
+    if (lock === undefined) return;
+    lock.release();
+    await sleep(100);
+  }
 }

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { fromSystemError } from '../../errors.js';
+import { namesIn } from '../../store/blobs.js';
 import { tryLockFile } from '../../store/flock.js';
 import type { PartialFile } from '../partial.js';
 import { readWhole, SparseBlob } from './sparse-blob.js';
@@ -33,6 +34,22 @@ export interface BlobInParts {
 
 export function partsDirectory(root: string, digest: string): string {
   return path.join(root, 'partial', `lazy-${digest.replace(':', '-')}`);
+}
+
+const MOUNT_FILE = /^(data|map)-/;
+
+/**
+ * Whether a mount uses the directory: its fetcher has the lock, but for the moment in which it takes it over from the command that mounted. A
+ * machine that went down leaves such files as well.
+ */
+export function isMounted(directory: string): boolean {
+  return namesIn(directory).some((name) => MOUNT_FILE.test(name));
+}
+
+/** What mounts left that did not end as they should; under the lock. */
+export function removeMountFiles(directory: string): void {
+  for (const name of namesIn(directory))
+    if (MOUNT_FILE.test(name)) rmSync(path.join(directory, name), { force: true });
 }
 
 /** Opens the file for a blob, made when it is missing; as long as the blob, whatever of it is there. Raises as the system does. */
@@ -54,7 +71,7 @@ export async function openLeftParts(
 ): Promise<BlobInParts | undefined> {
   const directory = partsDirectory(root, digest);
   const file = path.join(directory, 'blob');
-  if (!existsSync(file)) return undefined;
+  if (!existsSync(file) || isMounted(directory)) return undefined;
   const lock = await tryLockFile(path.join(directory, 'lock'));
   if (lock === undefined) return undefined;
   if (!existsSync(file)) {
