@@ -68,6 +68,8 @@ await build({
     'src/runtime/finish-main.ts',
     'src/mount/drivers/fuse-native-server.ts',
     'src/bench/library-main.ts',
+    'src/image/lazy/fetcher-main.ts',
+    'src/registry/lazy/checkpoint-worker.ts',
   ],
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',

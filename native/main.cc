@@ -24,6 +24,8 @@ constexpr const char* kUsage =
     "usage: lamina-fuse serve --toc-fd N --source FD:OFFSET:LENGTH... --control-fd N [--stats-fd N]\n"
     "           [--remove PATH]... --fsname NAME --options LIST [--threads N] [--depth N] [--no-uring]\n"
     "           [--no-supervisor] MOUNTPOINT\n"
+    "           [--presence-map SOURCE:FD]... [--fetcher-socket PATH] [--fetch-timeout MS] [--fetcher "
+    "ARG]...\n"
     "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr] [--passthrough | "
     "--no-passthrough]\n"
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"

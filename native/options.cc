@@ -57,6 +57,13 @@ bool parse_kernel_option(std::string_view option, fuse::MountOptions& options) {
 
 namespace {
 
+// SOURCE:FD
+bool parse_map(std::string_view text, overlay::ArrivalOptions::Map& map) {
+  const size_t colon = text.find(':');
+  return colon != std::string_view::npos && parse_number(text.substr(0, colon), map.source) &&
+         parse_descriptor(text.substr(colon + 1), map.fd);
+}
+
 bool parse_mount_options(std::string_view list, fuse::MountOptions& options, Failure& failure) {
   while (!list.empty()) {
     const size_t comma = std::min(list.find(','), list.size());
@@ -123,6 +130,14 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       good = parse_descriptor(value, options.layers.lower_fds.emplace_back());
     } else if (name == "--source") {
       good = parse_source(value, options.sources.emplace_back());
+    } else if (name == "--presence-map") {
+      good = parse_map(value, options.arrivals.maps.emplace_back());
+    } else if (name == "--fetcher-socket") {
+      good = make_absolute(options.arrivals.socket = value);
+    } else if (name == "--fetch-timeout") {
+      good = parse_number(value, options.arrivals.timeout_ms);
+    } else if (name == "--fetcher") {
+      options.fetcher.push_back(value);
     } else if (name == "--remove") {
       good = make_absolute(options.remove.emplace_back(value));
     } else if (name == "--threads") {
@@ -141,6 +156,9 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
                          std::string("bad value of ").append(name).append(": ").append(value));
   }
   if (operands.size() != 1) return failure.set("options", EINVAL, "expected one mount point");
+  if (!options.arrivals.maps.empty() && options.arrivals.socket.empty()) {
+    return failure.set("options", EINVAL, "--presence-map needs --fetcher-socket");
+  }
   if (options.toc_fd < 0 && options.layers.lower_fds.empty()) {
     return failure.set("options", EINVAL, "--toc-fd is missing");
   }

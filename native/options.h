@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "overlay/arrivals.h"
 #include "overlay/image.h"
 #include "overlay/union.h"
 #include "sys/failure.h"
@@ -23,7 +24,11 @@ struct ServeOptions {
   // Instead of a descriptor an absolute path: the file is made when the mount is certain.
   std::string stats_path;
   std::vector<overlay::Source> sources;  // bottom to top
-  std::vector<std::string> remove;       // absolute; unlinked when the mount ends
+  // Of layers that are still on their way.
+  overlay::ArrivalOptions arrivals;
+  // The program that fetches them, started with the mount, started anew when it dies, ended with the mount.
+  std::vector<std::string> fetcher;
+  std::vector<std::string> remove;  // absolute; unlinked when the mount ends
   overlay::UnionOptions layers;
   uint32_t threads = 0;  // 0: one a CPU, at least two
   uint32_t depth = 0;    // entries of a ring queue; 0: the default

@@ -24,10 +24,17 @@ namespace lamina {
 namespace {
 
 constexpr uint64_t kReadahead = 1 << 20;
+// What is read ahead of the client has to come by a network, before what it asks for next.
+constexpr uint64_t kLazyReadahead = 128 << 10;
 constexpr uint32_t kDefaultDepth = 1;
 // Entries of a queue, and threads of /dev/fuse, where some requests wait for a disk while others go on.
 constexpr uint32_t kWritableDepth = 4;
 constexpr uint32_t kWritableThreads = 4;
+constexpr size_t kHelpers = 8;
+// Where reads wait for a network. Each entry takes memory only for what it was used for.
+constexpr uint32_t kLazyDepth = 32;
+constexpr uint32_t kLazyThreads = 64;
+constexpr size_t kLazyHelpers = 64;
 
 // Whether io_uring may be used at all; the kernel must not be asked for it by INIT otherwise.
 bool ring_possible() {
@@ -118,7 +125,12 @@ bool Session::open_image(const ServeOptions& options, Failure& failure) {
   if (!toc_.open(options.toc_fd, error) || !toc_.validate(lengths, error)) {
     return failure.set("toc", error.error, error.message);
   }
-  image_ = std::make_unique<overlay::Image>(toc_, options.sources);
+  std::unique_ptr<overlay::Arrivals> arrivals;
+  if (!options.arrivals.maps.empty()) {
+    arrivals = std::make_unique<overlay::Arrivals>();
+    if (!arrivals->open(options.arrivals, lengths, failure)) return false;
+  }
+  image_ = std::make_unique<overlay::Image>(toc_, options.sources, std::move(arrivals));
   return true;
 }
 
@@ -128,14 +140,15 @@ bool Session::mount(const ServeOptions& options, Failure& failure) {
   const auto possible = read_cpu_list("/sys/devices/system/cpu/possible");
   possible_cpus_ = static_cast<uint32_t>(std::max(possible.size(), online_cpus_.size()));
   const bool writable = union_ != nullptr && union_->writable();
-  const uint32_t least = writable ? kWritableThreads : 2;
+  const bool lazy = is_lazy();
+  const uint32_t least = lazy ? kLazyThreads : writable ? kWritableThreads : 2;
   device_threads_ =
       options.threads != 0 ? options.threads : std::max(least, static_cast<uint32_t>(online_cpus_.size()));
-  depth_ = options.depth != 0 ? options.depth : writable ? kWritableDepth : kDefaultDepth;
+  depth_ = options.depth != 0 ? options.depth : lazy ? kLazyDepth : writable ? kWritableDepth : kDefaultDepth;
 
   const bool want_uring = options.uring && ring_possible();
   if (!fuse::mount_image(options.mount, mounted_, failure)) return false;
-  fuse::raise_readahead(options.mount.mountpoint, kReadahead);
+  fuse::raise_readahead(options.mount.mountpoint, lazy ? kLazyReadahead : kReadahead);
   max_write_ = writable ? fuse::kMaxWrite : fuse::kMaxWriteReadOnly;
   const fuse::Wishes wishes{
       .uring = want_uring,
@@ -211,10 +224,17 @@ bool Session::serve(int ready_fd) {
     if (!union_->start()) return false;
     own_umask();
     if (union_->writable()) {
-      helpers_ = std::make_unique<Helpers>([] { own_umask(); });
+      helpers_ = std::make_unique<Helpers>([] { own_umask(); }, is_lazy() ? kLazyHelpers : kHelpers);
       // Memory that this process needs must not be had by writing to its own mount (prctl(2)).
       prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
     }
+  }
+  if (is_lazy() && helpers_ == nullptr) {
+    helpers_ = std::make_unique<Helpers>(
+        [this] {
+          if (union_ != nullptr) own_umask();
+        },
+        kLazyHelpers);
   }
   const bool ended = uring() ? serve_by_uring(ready_fd) : serve_by_device(ready_fd);
   if (ended && union_ != nullptr) union_->stop();

@@ -59,6 +59,8 @@ class Session {
   [[nodiscard]] fuse::DeviceSlot& slot(uint32_t index) const {
     return reinterpret_cast<fuse::DeviceSlot*>(slots_memory_.data())[index];
   }
+  // Whether some of the image is still on its way.
+  [[nodiscard]] bool is_lazy() const { return image_ != nullptr && image_->is_lazy(); }
   bool open_image(const ServeOptions& options, Failure& failure);
   // When the mount is there: a mount that fails leaves no file behind.
   bool open_stats(const ServeOptions& options, Failure& failure);
@@ -80,7 +82,7 @@ class Session {
   uint32_t device_threads_ = 2;
   uint32_t depth_ = 1;
   uint32_t max_write_ = 0;
-  // Of a writable mount, where requests may wait for a disk.
+  // Where requests may wait for a disk or a network.
   std::unique_ptr<Helpers> helpers_;
   UniqueFd stats_directory_;
   Mapping stats_memory_;

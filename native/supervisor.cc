@@ -31,6 +31,8 @@ namespace {
 constexpr uint32_t kMaxDeaths = 5;
 constexpr int64_t kDeathWindowMs = 2000;
 constexpr int64_t kRestartPauseMs = 20;
+// For a fetcher to write down what it has.
+constexpr int kFetcherEndMs = 1500;
 
 double milliseconds_now() {
   timespec now;
@@ -56,6 +58,7 @@ class Supervisor {
   int run() {
     std::vector<int> in_use{options_.toc_fd, options_.control_fd, options_.stats_fd};
     for (const overlay::Source& source : options_.sources) in_use.push_back(source.fd);
+    for (const auto& map : options_.arrivals.maps) in_use.push_back(map.fd);
     in_use.push_back(options_.layers.upper.upper_fd);
     in_use.push_back(options_.layers.upper.work_fd);
     in_use.insert(in_use.end(), options_.layers.lower_fds.begin(), options_.layers.lower_fds.end());
@@ -71,6 +74,7 @@ class Supervisor {
       return 1;
     }
     supervisor_pid_ = getpid();
+    if (!options_.fetcher.empty() && !start_fetcher()) return give_up("the fetcher could not be started");
     int status = 0;
     if (options_.supervisor) {
       status = supervise();
@@ -78,6 +82,7 @@ class Supervisor {
       if (!session_.prepare_server() || !make_ready_pipe()) return give_up("no memory for the server");
       status = serve_here();
     }
+    end_fetcher();
     remove_files();
     return status;
   }
@@ -196,6 +201,7 @@ class Supervisor {
     int status = 0;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+      if (pid == fetcher_) replace_fetcher(status);
       if (pid != server_) continue;
       server_ = 0;
       if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
@@ -225,6 +231,43 @@ class Supervisor {
     return start_server();
   }
 
+  bool start_fetcher() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return false;
+    const UniqueFd reader(ends[0]);
+    fetcher_life_.reset(ends[1]);
+    fetcher_ = start_program(options_.fetcher, reader.get());
+    fetcher_started_ms_ = milliseconds_now();
+    return fetcher_ > 0;
+  }
+
+  // One that has got everything ends with 0, and none is needed any more.
+  void replace_fetcher(int status) {
+    fetcher_ = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    const bool soon = milliseconds_now() - fetcher_started_ms_ < static_cast<double>(kDeathWindowMs);
+    fetcher_deaths_ = soon ? fetcher_deaths_ + 1 : 0;
+    const bool again = fetcher_deaths_ < kMaxDeaths;
+    log_line("the fetcher ended with %s %d; %s", WIFSIGNALED(status) ? "signal" : "status",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+             again ? "starting another" : "what has not come cannot be read");
+    if (again && !start_fetcher()) log_line("the fetcher could not be started: %s", strerror(errno));
+  }
+
+  // It also ends when nobody is left who holds the other end of its standard input.
+  void end_fetcher() {
+    if (fetcher_ <= 0) return;
+    kill(fetcher_, SIGTERM);
+    fetcher_life_.reset();
+    for (int waited = 0; waited < kFetcherEndMs / 10; ++waited) {
+      if (waitpid(fetcher_, nullptr, WNOHANG) != 0) return;
+      const timespec pause{0, 10 * 1000 * 1000};
+      nanosleep(&pause, nullptr);
+    }
+    kill(fetcher_, SIGKILL);
+    waitpid(fetcher_, nullptr, 0);
+  }
+
   // In a process of its own: unmounting may have to wait, and the helper for non-root users is a program
   // anyway.
   void start_unmount() {
@@ -242,6 +285,7 @@ class Supervisor {
     log_line("%s; the mount is taken away", why);
     if (!reported_) report_failure(options_.control_fd, {"fork", errno != 0 ? errno : EIO, why});
     fuse::unmount_image(options_.mount.mountpoint, fuse::Unmount::kForce, session_.by_helper());
+    end_fetcher();
     remove_files();
     return 1;
   }
@@ -259,6 +303,10 @@ class Supervisor {
   uint32_t deaths_ = 0;
   double died_ms_ = 0;
   uint64_t served_before_ = 0;
+  pid_t fetcher_ = 0;
+  UniqueFd fetcher_life_;
+  double fetcher_started_ms_ = 0;
+  uint32_t fetcher_deaths_ = 0;
   UniqueFd signals_;
   UniqueFd ready_reader_;
   UniqueFd ready_writer_;

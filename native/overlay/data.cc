@@ -97,6 +97,12 @@ int Union::read(uint64_t node, uint64_t offset, uint32_t size, fuse::Reply& repl
 // What waits for a disk, or copies much.
 bool Union::may_block(const fuse::Request& request) {
   switch (request.opcode) {
+    case fuse::kRead: {
+      // Of the image, what has not come yet.
+      const auto in = request.as<fuse::ReadIn>();
+      return image_ != nullptr && image_->is_lazy() && in &&
+             !image_->has(toc_data_of(request.nodeid), in->offset, in->size);
+    }
     case fuse::kFsync:
     case fuse::kFsyncdir:
     case fuse::kFallocate:
@@ -124,8 +130,17 @@ bool Union::may_block(const fuse::Request& request) {
   }
 }
 
-// Whether the data of a large file would have to be copied up before it is changed.
+// The inode of the TOC whose data a node shows, or 0.
+uint64_t Union::toc_data_of(uint64_t node) {
+  const NodeRecord* record = table_.find(node);
+  if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return 0;
+  const Lower lower = lower_of(node);
+  return lower.has_layers() ? 0 : lower.toc;
+}
+
+// Whether data that is large, or has not come yet, would have to be copied up before it is changed.
 bool Union::is_large_below(uint64_t node) {
+  if (image_ != nullptr && image_->is_lazy() && !image_->has(toc_data_of(node), 0, UINT64_MAX)) return true;
   const NodeRecord* record = table_.find(node);
   if (record != nullptr && record->has(kUpper) && !record->has(kMetacopy)) return false;
   struct stat status {};

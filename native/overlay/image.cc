@@ -33,7 +33,8 @@ uint32_t encode_device(uint32_t major, uint32_t minor) {
 
 }  // namespace
 
-Image::Image(const toc::Toc& toc, std::vector<Source> sources) : toc_(toc), sources_(std::move(sources)) {
+Image::Image(const toc::Toc& toc, std::vector<Source> sources, std::unique_ptr<Arrivals> arrivals)
+    : toc_(toc), sources_(std::move(sources)), arrivals_(std::move(arrivals)) {
   for (const toc::Layer& layer : toc_.layers()) total_blocks_ += (layer.size + kBlockSize - 1) / kBlockSize;
 }
 
@@ -103,7 +104,34 @@ int Image::readlink(uint64_t node, Reply& reply) {
   return reply.put_text(toc_.text(inode)) ? 0 : EIO;
 }
 
+bool Image::may_block(const fuse::Request& request) {
+  if (arrivals_ == nullptr || request.opcode != fuse::kRead) return false;
+  const auto in = request.as<fuse::ReadIn>();
+  return in && !has(request.nodeid, in->offset, in->size);
+}
+
+bool Image::has(uint64_t node, uint64_t offset, uint64_t size) const {
+  if (arrivals_ == nullptr || !toc_.contains(node) || !S_ISREG(toc_.inode(node).mode)) return true;
+  const Inode& inode = toc_.inode(node);
+  if (offset >= inode.size) return true;
+  const uint64_t end = offset + std::min(size, inode.size - offset);
+  for (const toc::Extent& extent : toc_.extents(inode)) {
+    if (extent.offset >= end) break;
+    if (extent.source == toc::kNoSource || extent.offset + extent.length <= offset) continue;
+    const uint64_t from = std::max(offset, extent.offset);
+    const uint64_t to = std::min(end, extent.offset + extent.length);
+    if (!arrivals_->has(extent.source, extent.source_offset + (from - extent.offset), to - from))
+      return false;
+  }
+  return true;
+}
+
+int Image::await(const toc::Extent& extent, uint64_t skip, uint64_t size) {
+  return arrivals_ == nullptr ? 0 : arrivals_->await(extent.source, extent.source_offset + skip, size);
+}
+
 int Image::read_source(const toc::Extent& extent, uint64_t skip, uint64_t size, uint8_t* to) {
+  if (const int error = await(extent, skip, size); error != 0) return error;
   const Source& source = sources_[extent.source];
   auto at = static_cast<off_t>(source.offset + extent.source_offset + skip);
   while (size > 0) {
@@ -157,6 +185,7 @@ int Image::copy_to(uint32_t ino, int fd, uint64_t size) {
     if (extent.offset >= size) break;
     if (extent.source == toc::kNoSource) continue;
     const uint64_t length = std::min(extent.length, size - extent.offset);
+    if (const int error = await(extent, 0, length); error != 0) return error;
     uint64_t done = 0;
     const Source& source = sources_[extent.source];
     while (done < length) {

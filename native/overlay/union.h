@@ -283,6 +283,7 @@ class Union final : public fuse::Filesystem {
   gid_t on_disk_gid(const fuse::SetattrIn& in) const;
   int change_open(int fd, const fuse::SetattrIn& in);
   int open_lower(const Lower& lower, FileRef& file);
+  uint64_t toc_data_of(uint64_t node);
   bool is_large_below(uint64_t node);
   int strip_privileges(NodeRecord& record);
   int strip_privileges_for(const fuse::Caller& caller, uint64_t node);

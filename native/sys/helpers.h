@@ -14,12 +14,13 @@ namespace lamina {
 class Helpers {
  public:
   // `begin` is called once by each thread, before its first work.
-  explicit Helpers(std::function<void()> begin) : begin_(std::move(begin)) {}
+  explicit Helpers(std::function<void()> begin, size_t max_threads)
+      : begin_(std::move(begin)), max_threads_(max_threads) {}
 
   // Does `work` on a helper; false when there is none, and the caller has to.
   bool run(std::function<void()> work) {
     const std::lock_guard guard(mutex_);
-    if (idle_ <= waiting_.size() && threads_ < kMaxThreads) {
+    if (idle_ <= waiting_.size() && threads_ < max_threads_) {
       if (start_thread([this] { serve(); }) == 0) ++threads_;
     }
     if (threads_ == 0) return false;
@@ -29,8 +30,6 @@ class Helpers {
   }
 
  private:
-  static constexpr size_t kMaxThreads = 8;
-
   void serve() {
     begin_();
     std::unique_lock lock(mutex_);
@@ -47,6 +46,7 @@ class Helpers {
   }
 
   std::function<void()> begin_;
+  size_t max_threads_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> waiting_;

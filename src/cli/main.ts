@@ -117,13 +117,6 @@ function report(error: unknown, program: Command, argv: readonly string[]): numb
   return 1;
 }
 
-/** Parts of it may come from a registry or an archive, which is not to paint on the terminal. */
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    '?',
-  );
-}
-
 function fromCommander(error: CommanderError, program: Command, argv: readonly string[]): LaminaError {
   const command = invokedCommand(program, argv);
   const name = commandPath(command);

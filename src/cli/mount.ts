@@ -6,7 +6,8 @@ import type { ContainerStore } from '../container/store.js';
 import { LaminaError } from '../errors.js';
 import type { OpenedImage, OpenImageOptions } from '../image/open.js';
 import type { Mounted } from '../mount/mount.js';
-import type { DriverName } from '../mount/options.js';
+import type { OpenedLazy } from '../image/lazy/open.js';
+import type { DriverName, MountOptions } from '../mount/options.js';
 
 interface Flags {
   platform?: string;
@@ -17,6 +18,8 @@ interface Flags {
   maxInflated?: string;
   name?: string;
   rw?: boolean;
+  lazy?: boolean;
+  lazyTimeout?: string;
 }
 
 export function register(program: Command): void {
@@ -34,6 +37,11 @@ export function register(program: Command): void {
       'Most bytes that a layer may have when decompressed (LAMINA_MAX_INFLATED)',
     )
     .option('-o, --options <list>', OPTIONS_HELP, (value: string, all: string[]) => [...all, value], [])
+    .option(
+      '--lazy',
+      'Of an image that is not here: mount it now, fetch what is asked for first and the rest meanwhile',
+    )
+    .option('--lazy-timeout <seconds>', 'How long a read waits for what is not here before it fails (30)')
     .option('--platform <string>', 'Choose an image of a multi-platform archive (os[/arch[/variant]])')
     .option('--name <string>', 'With --rw, assign a name to the container that is created')
     .option('--rw', 'Mount writable; of an image, create a container and print its ID')
@@ -86,6 +94,16 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
     throw new LaminaError('EUSAGE', 'conflicting options: --rw and -o ro cannot be used together');
   if (flags.name !== undefined && (flags.rw !== true || container !== undefined))
     throw new LaminaError('EUSAGE', '--name is for the container that --rw creates of an image');
+  if (flags.lazy === true) {
+    if (flags.rw === true || container !== undefined)
+      throw new LaminaError(
+        'EUSAGE',
+        '--lazy is for images, not for containers: they stand on an image that is here',
+      );
+    const { openLazily } = await import('./registry/lazy.js');
+    const lazy = await openLazily(name, flags);
+    if (lazy !== undefined) return mountLazy(lazy, directory, options, driver, flags);
+  }
   const progress = createBar('Decompressing');
   const openOptions: OpenImageOptions = {
     ...(flags.maxInflated === undefined
@@ -131,6 +149,27 @@ async function run(name: string, directory: string, flags: Flags): Promise<void>
   } finally {
     image.close();
   }
+}
+
+async function mountLazy(
+  lazy: OpenedLazy,
+  directory: string,
+  options: MountOptions,
+  driver: DriverName | undefined,
+  flags: Flags,
+): Promise<void> {
+  const { mountImage } = await import('../mount/mount.js');
+  const interrupt = flags.foreground === true ? interruption() : undefined;
+  let isMounted = false;
+  let mounted: Mounted;
+  try {
+    mounted = await mountImage(lazy.mount, directory, options, driver ?? 'native');
+    isMounted = true;
+  } finally {
+    lazy.close(isMounted);
+  }
+  if (interrupt !== undefined) await foreground(mounted, interrupt);
+  else mounted.release();
 }
 
 /** A container by its name or whole ID; one by the beginning of its ID only where no file is called so. */

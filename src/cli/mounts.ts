@@ -13,13 +13,23 @@ export function register(program: Command): void {
     )
     .option('-q, --quiet', 'Only display mountpoints')
     .action(async (flags: { format?: string; quiet?: boolean }) => {
-      const [{ MountTable }, { formatList }, { formatAge }] = await Promise.all([
+      const [{ MountTable }, { formatList }, { formatAge }, { formatSize }] = await Promise.all([
         import('../mount/table.js'),
         import('./output/list.js'),
         import('./output/times.js'),
+        import('./output/sizes.js'),
       ]);
-      const rows = (await new MountTable().list()).map((entry) =>
-        row(entry, formatAge(Date.parse(entry.record.createdAt))),
+      const table = new MountTable();
+      const rows = await Promise.all(
+        (await table.list()).map(async (entry) => {
+          const { record } = entry;
+          const progress = record.verify === 'pending' ? await table.progress(record.id) : undefined;
+          const arrived =
+            progress === undefined
+              ? undefined
+              : `${formatSize(progress.haveBytes)} of ${formatSize(progress.totalBytes)} here`;
+          return row(entry, formatAge(Date.parse(record.createdAt)), arrived);
+        }),
       );
       const format = flags.quiet === true ? '{{.Mountpoint}}' : flags.format;
       process.stdout.write(formatList(rows, KIND, format));
@@ -45,7 +55,8 @@ const KIND: ListKind = {
   type: '*formatter.mountContext',
 };
 
-function row({ record, state }: MountEntry, createdSince: string): Row {
+/** @param arrived of a lazy mount that is not complete */
+function row({ record, state }: MountEntry, createdSince: string, arrived: string | undefined): Row {
   return {
     Container: record.container ?? '',
     CreatedAt: record.createdAt,
@@ -58,6 +69,6 @@ function row({ record, state }: MountEntry, createdSince: string): Row {
     PID: String(record.pid),
     Platform: record.platform,
     Status: state === 'live' ? 'mounted' : state,
-    Verify: record.error ?? record.verify,
+    Verify: record.error ?? arrived ?? record.verify,
   };
 }

@@ -30,8 +30,19 @@ export function indexLayer(
   limits?: Partial<TarLimits>,
   onEntry?: (entry: TarEntry) => void,
 ): LayerToc {
-  const builder = new LayerBuilder(source.name, index);
-  for (const entry of scanTar(source, limits)) {
+  return indexEntries(scanTar(source, limits), source.name, layer, index, onEntry);
+}
+
+/** As `indexLayer`, of entries that are known already: of a layer whose tar is not here. */
+export function indexEntries(
+  entries: Iterable<TarEntry>,
+  name: string,
+  layer: TocLayer,
+  index = 0,
+  onEntry?: (entry: TarEntry) => void,
+): LayerToc {
+  const builder = new LayerBuilder(name, index);
+  for (const entry of entries) {
     builder.add(entry);
     onEntry?.(entry);
   }

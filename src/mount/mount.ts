@@ -1,7 +1,7 @@
 /** Mounts an opened image at a directory: checks, records, starts a driver, starts the verifier. */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
@@ -10,7 +10,7 @@ import { verifyLayers } from '../store/verify.js';
 import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
-import type { WritableLayer } from './drivers/native.js';
+import type { LazyServer, WritableLayer } from './drivers/native.js';
 import { undoFile } from './drivers/portable/undo-file.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from '../server-binary.js';
@@ -33,6 +33,22 @@ export interface MountImage {
   store?: string;
   /** The layer of its own that is mounted over the image. */
   container?: MountContainer;
+  /** Of an image some of whose layers are still on their way. */
+  lazy?: LazyMount;
+}
+
+/** What the native server needs for layers that are not here yet. */
+export interface LazyMount {
+  /** Presence map of each source that has one; `fd` is open for reading. */
+  maps: readonly { source: number; fd: number }[];
+  /** A read that waits for longer is EIO. */
+  timeoutMs: number;
+  /** The program that fetches, without its argument: the file of its job. */
+  command: readonly string[];
+  /** What is in that file, for the mount that is made. */
+  job(mount: { mountpoint: string; token: string; socket: string; progressFile: string }): object;
+  /** Files of this mount alone, removed with it. */
+  files: readonly string[];
 }
 
 export interface MountContainer extends WritableLayer {
@@ -95,11 +111,13 @@ async function mountLocked(
     pidStart: '',
     createdAt: new Date().toISOString(),
     verify:
-      image.unverified.length === 0 || options.verify === 'before'
-        ? 'verified'
-        : options.verify === 'none'
-          ? 'unchecked'
-          : 'pending',
+      image.lazy !== undefined
+        ? 'pending'
+        : image.unverified.length === 0 || options.verify === 'before'
+          ? 'verified'
+          : options.verify === 'none'
+            ? 'unchecked'
+            : 'pending',
     ...(image.container === undefined ? {} : { container: image.container.id }),
     ...(image.store === undefined ? {} : { store: await realpath(image.store) }),
   };
@@ -107,7 +125,9 @@ async function mountLocked(
   await table.write(record);
   try {
     const writable = writableLayer(image, options);
+    const lazy = image.lazy === undefined ? undefined : prepareLazy(image.lazy, table, record);
     const job = {
+      ...(lazy === undefined ? {} : { lazy }),
       mountpoint,
       tocPath: image.tocPath,
       sources: image.sources,
@@ -117,7 +137,13 @@ async function mountLocked(
       ...(writable === undefined ? {} : { writable }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
-      removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
+      removeAtEnd: [
+        ...(['json', 'log', 'stats'] as const).map((kind) => table.file(id, kind)),
+        ...(lazy === undefined
+          ? []
+          : (['fetch', 'socket', 'progress'] as const).map((kind) => table.file(id, kind))),
+        ...(image.lazy?.files ?? []),
+      ],
     };
     const choice = chooseDriver(driver, warn);
     if (
@@ -131,6 +157,10 @@ async function mountLocked(
           hint: 'Leave out lowerdir, upperdir and workdir, or use --driver native.',
         },
       );
+    if (choice.driver === 'fuse-native' && lazy !== undefined)
+      throw new LaminaError('EDRIVER', 'the portable driver cannot serve what is not here yet', {
+        hint: 'Leave out --lazy, or use --driver native.',
+      });
     if (writable !== undefined && choice.driver === 'native' && existsSync(undoFile(writable.workDirectory)))
       await (await import('./drivers/portable/recover.js')).recoverLayer(writable);
     record.driver = choice.driver;
@@ -142,7 +172,8 @@ async function mountLocked(
     record.pidStart = processStart(server.pid) ?? '';
     await table.write(record);
     const verifier =
-      record.verify === 'pending'
+      // Of what is on its way the fetcher says whether it is right.
+      record.verify === 'pending' && image.lazy === undefined
         ? startVerifier(image.unverified, image.cache, record, job.logFile)
         : undefined;
     return {
@@ -155,6 +186,18 @@ async function mountLocked(
     await table.remove(id);
     throw error;
   }
+}
+
+/** Writes down what the fetcher is to do. */
+function prepareLazy(
+  { maps, timeoutMs, command, job }: LazyMount,
+  table: MountTable,
+  { id, mountpoint, token }: MountRecord,
+): LazyServer {
+  const [file, socket] = [table.file(id, 'fetch'), table.file(id, 'socket')];
+  const facts = { mountpoint, token, socket, progressFile: table.file(id, 'progress') };
+  writeFileSync(file, JSON.stringify(job(facts)), { mode: 0o600 });
+  return { maps, timeoutMs, socket, fetcher: [...command, file] };
 }
 
 function writableLayer({ container }: MountImage, { upper }: MountOptions): WritableLayer | undefined {

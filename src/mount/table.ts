@@ -59,7 +59,7 @@ export function runDirectory(): string {
 /** A mount that has not begun after this long never will. */
 const STARTING_MS = 60_000;
 
-type FileKind = 'json' | 'log' | 'stats' | 'failed';
+type FileKind = 'json' | 'log' | 'stats' | 'failed' | 'fetch' | 'socket' | 'progress';
 
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
@@ -69,7 +69,8 @@ export class MountTable {
   }
 
   /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters;
-   * `failed` is the record of one that was taken down, which its server must not remove. */
+   * `failed` is the record of one that was taken down, which its server must not remove. Of a lazy mount `fetch` is what its fetcher
+   * is to do, `socket` where that listens, and `progress` how far it is. */
   file(id: string, kind: FileKind): string {
     return path.join(this.#directory, `${id}.${kind}`);
   }
@@ -124,12 +125,33 @@ export class MountTable {
     }
   }
 
+  /** How far a lazy mount is, in bytes of its lazy layers; undefined when it is none. */
+  async progress(
+    id: string,
+  ): Promise<{ haveBytes: number; totalBytes: number; fetchedBytes: number } | undefined> {
+    try {
+      const progress = JSON.parse(await readFile(this.file(id, 'progress'), 'utf8')) as Record<
+        string,
+        unknown
+      >;
+      const [haveBytes, totalBytes, fetchedBytes] = ['haveBytes', 'totalBytes', 'fetchedBytes'].map(
+        (key) => progress[key],
+      );
+      const numbers = { haveBytes, totalBytes, fetchedBytes };
+      return Object.values(numbers).every((value) => typeof value === 'number')
+        ? (numbers as { haveBytes: number; totalBytes: number; fetchedBytes: number })
+        : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   async read(mountpoint: string): Promise<MountRecord | undefined> {
     return readRecord(this.file(this.idOf(mountpoint), 'json'));
   }
 
   async remove(id: string): Promise<void> {
-    for (const kind of ['json', 'log', 'stats', 'failed'] as const)
+    for (const kind of ['json', 'log', 'stats', 'failed', 'fetch', 'socket', 'progress'] as const)
       await rm(this.file(id, kind), { force: true });
   }
 
@@ -241,20 +263,28 @@ const TEXT_FIELDS = [
 
 /** Mountpoint -> filesystem type, the uppermost mount of each; paths as the kernel knows them, unescaped. */
 export function mountedDirectories(): Map<string, string> {
-  const found = new Map<string, string>();
+  return new Map([...mountLines()].map(({ mountpoint, type }) => [mountpoint, type]));
+}
+
+/** `major:minor` of the uppermost mount at a directory. */
+export function deviceOf(mountpoint: string): string | undefined {
+  return [...mountLines()].findLast((line) => line.mountpoint === mountpoint)?.device;
+}
+
+function* mountLines(): Generator<{ mountpoint: string; type: string; device: string }> {
   let text: string;
   try {
     text = readFileSync('/proc/self/mountinfo', 'latin1');
   } catch {
-    return found;
+    return;
   }
   for (const line of text.split('\n')) {
     const [before, after] = line.split(' - ');
-    const mountpoint = before?.split(' ')[4];
+    const [, , device, , mountpoint] = before?.split(' ') ?? [];
     const type = after?.split(' ')[0];
-    if (mountpoint !== undefined && type !== undefined) found.set(unescapeOctal(mountpoint), type);
+    if (device !== undefined && mountpoint !== undefined && type !== undefined)
+      yield { mountpoint: unescapeOctal(mountpoint), type, device };
   }
-  return found;
 }
 
 /** mountinfo writes space, tab, newline and backslash as `\040` and so on. */

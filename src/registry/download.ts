@@ -14,7 +14,7 @@ export interface WantedBlob {
 const RESUME_MS = 100;
 
 /**
- * What follows `from`, in order, each byte once. Attempts that brought nothing are counted; after some it raises what went wrong: ENETWORK,
+ * What follows `from`, up to `end`, in order, each byte once. Attempts that brought nothing are counted; after some it raises what went wrong: ENETWORK,
  * EREGISTRY, EAUTH. More bytes than the blob may have are EDIGEST.
  */
 export async function* downloadBlob(
@@ -22,23 +22,27 @@ export async function* downloadBlob(
   blob: WantedBlob,
   from: number,
   onRetry: (seconds: number) => void = () => {},
+  end = blob.sizeBytes,
 ): AsyncGenerator<Buffer> {
   const { http } = repository.client;
   let position = from;
-  for (let failures = 0; position < blob.sizeBytes;) {
+  for (let failures = 0; position < end;) {
     const begun = position;
     try {
-      const response = await repository.blob(blob.digest, position, blob.urls, onRetry);
+      const part = end < blob.sizeBytes ? end : undefined;
+      const response = await repository.blob(blob.digest, position, blob.urls, onRetry, part);
       try {
         for await (const chunk of rest(response, blob, position)) {
-          position += chunk.length;
+          const bytes = chunk.subarray(0, end - position);
+          position += bytes.length;
           failures = 0;
-          yield chunk;
+          yield bytes;
+          if (bytes.length < chunk.length) break;
         }
       } finally {
         response.drop();
       }
-      if (position < blob.sizeBytes) throw endsEarly(blob, position);
+      if (position < end) throw endsEarly(blob, position);
     } catch (error) {
       // A registry that has answered is there; one that never has may not exist.
       const isHope = isCut(error) && (position > from || (error as LaminaError).errno !== 'ECONNREFUSED');

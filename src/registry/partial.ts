@@ -74,10 +74,20 @@ export async function sweepPartials(root: string, nowMs = Date.now()): Promise<v
   for (const name of namesIn(directory)) {
     const file = path.join(directory, name);
     const stats = statSync(file, { throwIfNoEntry: false });
-    if (stats === undefined || nowMs - stats.mtimeMs < MAX_AGE_MS) continue;
-    const lock = await tryLockFile(file).catch(() => undefined);
+    if (stats === undefined) continue;
+    // Of a lazy mount (lazy/parts.ts): what was written down last says how old it is.
+    const isDirectory = stats.isDirectory();
+    const newest = isDirectory
+      ? Math.max(stats.mtimeMs, ...namesIn(file).map((one) => mtimeOf(path.join(file, one))))
+      : stats.mtimeMs;
+    if (nowMs - newest < MAX_AGE_MS) continue;
+    const lock = await tryLockFile(isDirectory ? path.join(file, 'lock') : file).catch(() => undefined);
     if (lock === undefined) continue;
-    rmSync(file, { force: true });
+    rmSync(file, { recursive: true, force: true });
     lock.release();
   }
+}
+
+function mtimeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

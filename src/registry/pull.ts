@@ -27,11 +27,17 @@ import { shortId, SILENT } from './progress.js';
 import type { TransferProgress } from './progress.js';
 import { receiveLayer } from './receive.js';
 import { Repository } from './repository.js';
+import { openLeftParts } from './lazy/parts.js';
+import type { BlobInParts } from './lazy/parts.js';
 
 export interface PullOptions {
   /** The image must be for it; without one it is chosen for this host among several. */
   platform?: Platform;
   maxInflatedBytes: number;
+  /** The image that the name led to when it was looked up before. */
+  digest?: string;
+  /** Parts of a layer that somebody else is fetching in this process; by default those that a lazy mount left. */
+  openParts?: (layer: Descriptor) => Promise<BlobInParts | undefined>;
   /** Layers at once. */
   concurrency?: number;
   progress?: TransferProgress;
@@ -69,7 +75,7 @@ export async function pullImage(
 ): Promise<PulledImage> {
   const reference = withDefaultTag(name);
   const { progress = SILENT } = options;
-  const wanted = reference.digest ?? reference.tag!;
+  const wanted = options.digest ?? reference.digest ?? reference.tag!;
   const repository = new Repository(client, reference);
   const chosen = await chooseImage(repository, wanted, options.platform);
   progress.message(`${wanted}: Pulling from ${reference.path}`);
@@ -145,7 +151,7 @@ export async function pullAllTags(
 }
 
 /** The entry of an image with the same config that the store has in whole. */
-function heldAs(store: ImageStore, { manifest, document }: ChosenImage): NewEntry | undefined {
+export function heldAs(store: ImageStore, { manifest, document }: ChosenImage): NewEntry | undefined {
   const image = store.snapshot().byId(manifest.config.digest);
   if (image === undefined) return undefined;
   const entries = [...image.entries].sort(
@@ -165,7 +171,7 @@ function heldAs(store: ImageStore, { manifest, document }: ChosenImage): NewEntr
   }
 }
 
-async function readConfig(
+export async function readConfig(
   repository: Repository,
   store: ImageStore,
   { manifest, document, top }: ChosenImage,
@@ -239,21 +245,33 @@ async function takeLayers(
 
 async function takeLayer(
   { store, cache, staging, repository, closers }: Transfer,
-  { digest, sizeBytes, urls }: Descriptor,
+  layer: Descriptor,
   diffId: string,
-  { progress = SILENT, maxInflatedBytes }: PullOptions,
+  {
+    progress = SILENT,
+    maxInflatedBytes,
+    openParts = (wanted) => openLeftParts(store.root, wanted),
+  }: PullOptions,
 ): Promise<void> {
+  const { digest, sizeBytes, urls } = layer;
   const id = shortId(digest);
-  const partial = await openPartial(store.root, digest, sizeBytes);
+  const parts = await openParts(layer);
+  const partial = parts?.partial ?? (await openPartial(store.root, digest, sizeBytes));
+  const download = (from: number, end?: number): AsyncIterable<Buffer> =>
+    downloadBlob(
+      repository,
+      { digest, sizeBytes, urls },
+      from,
+      (seconds) =>
+        progress.update(id, { action: `Retrying in ${seconds} second${seconds === 1 ? '' : 's'}` }),
+      end,
+    );
   let isKept = false;
   try {
     await receiveLayer(cache, partial, {
       ...{ digest, diffId, sizeBytes },
       maxBytes: maxInflatedBytes,
-      fetch: (from) =>
-        downloadBlob(repository, { digest, sizeBytes, urls }, from, (seconds) =>
-          progress.update(id, { action: `Retrying in ${seconds} second${seconds === 1 ? '' : 's'}` }),
-        ),
+      fetch: (from) => parts?.rest(from, download) ?? download(from),
       onProgress: (current) => progress.update(id, { action: 'Downloading', current, total: sizeBytes }),
       onWhole: () => progress.update(id, { action: 'Verifying Checksum' }),
     });

@@ -11,7 +11,7 @@ import { parseManifest } from '../oci/manifest.js';
 import { DOCKER_LAYER, OCI_LAYER } from '../oci/media-types.js';
 import { familiarReference, formatReference } from '../oci/reference.js';
 import type { Reference } from '../oci/reference.js';
-import { Cache } from '../store/cache.js';
+import { Cache, DEFAULT_MAX_INFLATED_BYTES } from '../store/cache.js';
 import { temporaryName } from '../store/files.js';
 import type { ImageStore } from '../store/image-store.js';
 import { openStored } from '../store/open-stored.js';
@@ -19,6 +19,9 @@ import type { ByteSource } from '../tar/source.js';
 import type { RegistryClient } from './client.js';
 import { gzipLayer, knownGzip } from './gzip-layer.js';
 import { KnownBlobs } from './known-blobs.js';
+import { pushIndexes } from './lazy/index-artifact.js';
+import type { LayerIndex } from './lazy/index-artifact.js';
+import { ensureIndex, readIndexFiles } from './lazy/index-files.js';
 import { inParallel } from './pool.js';
 import { shortId, SILENT } from './progress.js';
 import type { TransferProgress } from './progress.js';
@@ -31,12 +34,16 @@ export interface PushOptions {
   progress?: TransferProgress;
   /** Layers at once. */
   concurrency?: number;
+  /** Also push a checkpoint index of each gzip layer, by which others can mount the image before its layers are there. */
+  lazyIndex?: boolean;
 }
 
 export interface PushedImage {
   digest: string;
   /** Of the manifest. */
   sizeBytes: number;
+  /** Of the artifact with the indexes, where one was asked for and there is a layer to index. */
+  lazyIndex?: { digest: string; layers: number };
 }
 
 /** As docker. */
@@ -110,6 +117,10 @@ export async function pushImage(
     await target
       .putManifest(name.tag!, document.mediaType, document.bytes, document.digest)
       .then((response) => updateReferrers(target, document, response));
+    const lazyIndex =
+      options.lazyIndex === true
+        ? await pushLazyIndex({ root: store.root, target, known, progress }, document, distinct, pushed)
+        : undefined;
     known.save();
     await store.update((draft) => {
       const { mediaType, digest, sizeBytes, platform } = entry.descriptor;
@@ -120,10 +131,57 @@ export async function pushImage(
         taggedAt: new Date().toISOString(),
       });
     });
-    return { digest: document.digest, sizeBytes: document.bytes.length };
+    return {
+      digest: document.digest,
+      sizeBytes: document.bytes.length,
+      ...(lazyIndex === undefined ? {} : { lazyIndex }),
+    };
   } finally {
     close();
   }
+}
+
+/** Below this an index saves nothing. */
+const MIN_INDEXED_BYTES = 64 * 1024;
+
+/** Makes what indexes are missing, and pushes all as one artifact that refers to the image. */
+async function pushLazyIndex(
+  { root, target, progress }: LayerTarget,
+  { mediaType, digest, bytes }: { mediaType: string; digest: string; bytes: Buffer },
+  layers: readonly { layer: LayerBlob }[],
+  pushed: ReadonlyMap<string, { digest: string; sizeBytes: number }>,
+): Promise<{ digest: string; layers: number } | undefined> {
+  const cache = await Cache.open(root);
+  const indexes: LayerIndex[] = [];
+  for (const { layer } of layers) {
+    const blob = pushed.get(layer.diffId);
+    if (blob === undefined || blob.sizeBytes < MIN_INDEXED_BYTES || layer.compression === 'zstd') continue;
+    progress.update(shortId(layer.diffId), { action: 'Indexing' });
+    const temporary = path.join(root, 'tmp', temporaryName());
+    let tar: ByteSource | undefined;
+    try {
+      const isAsStored = blob.digest === layer.digest;
+      if (!isAsStored && (await gzipLayer(root, layer.diffId, layer.blob, temporary)).digest !== blob.digest)
+        continue;
+      tar =
+        layer.compression === 'none'
+          ? undefined
+          : await cache.inflatedLayer(layer, DEFAULT_MAX_INFLATED_BYTES);
+      const files = await ensureIndex(root, {
+        ...{ diffId: layer.diffId, digest: blob.digest, tar: tar ?? layer.blob },
+        file: isAsStored ? layer.blob.name : temporary,
+        compression: layer.compression === 'none' && isAsStored ? 'none' : 'gzip',
+      });
+      indexes.push({ layerDigest: blob.digest, ...readIndexFiles(files) });
+    } finally {
+      if (tar !== undefined) closeSync(tar.fd);
+      rmSync(temporary, { force: true });
+    }
+    progress.done(shortId(layer.diffId), 'Indexed');
+  }
+  if (indexes.length === 0) return undefined;
+  const artifact = await pushIndexes(target, { mediaType, digest, sizeBytes: bytes.length }, indexes);
+  return { digest: artifact.digest, layers: indexes.length };
 }
 
 interface LayerTarget {

@@ -1,4 +1,5 @@
 /** A manifest that says something about another (its subject): registries that know no referrers are told by a tag (distribution-spec, Pushing Manifests with Subject). */
+import type { Descriptor } from '../oci/descriptor.js';
 import { hashBytes } from '../oci/digest.js';
 import { parseIndex } from '../oci/image-index.js';
 import { parseJsonObject } from '../oci/json.js';
@@ -17,6 +18,29 @@ interface PushedDocument {
 export function referrersTag(digest: string): string {
   const [algorithm = '', encoded = ''] = digest.split(':');
   return `${algorithm.slice(0, 32)}-${encoded.slice(0, 64)}`.replace(/[^\w.-]/g, '-');
+}
+
+/**
+ * What of a type refers to a manifest, as the registry lists it or, where it keeps no list, a tag does. Raises EBADIMAGE, EAUTH, ENETWORK.
+ */
+export async function listReferrers(
+  repository: Repository,
+  digest: string,
+  artifactType: string,
+): Promise<Descriptor[]> {
+  // Side by side: the second is for registries that know nothing of the first.
+  const [listed, tagged] = await Promise.all([
+    repository.referrersIndex(digest, artifactType),
+    repository.manifest(referrersTag(digest)).catch((error: { code?: string }) => {
+      if (error.code === 'EREGISTRY' || error.code === 'EAUTH') return undefined;
+      throw error;
+    }),
+  ]);
+  const bytes = listed ?? tagged?.bytes;
+  if (bytes === undefined) return [];
+  return parseIndex(bytes, `referrers of ${digest}`).manifests.filter(
+    (one) => one.artifactType === artifactType,
+  );
 }
 
 /** After a manifest was put: adds it to its subject's list where the registry did not. Raises as pushing does. */

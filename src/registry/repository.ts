@@ -65,14 +65,22 @@ export class Repository {
     return { bytes, digest, mediaType: documentType(bytes, response.headers['content-type'], what) };
   }
 
-  /** Its body is the blob, or what follows `from`; 200 means the whole, 206 the rest. Raises EREGISTRY, EAUTH, ENETWORK. */
+  /**
+   * Its body is the blob, or what follows `from`, up to `end`, which is not included; 200 means the whole, 206 the part. Raises EREGISTRY, EAUTH,
+   * ENETWORK.
+   */
   async blob(
     digest: string,
     from = 0,
     urls: readonly string[] = [],
     onRetry: (seconds: number) => void = () => {},
+    end?: number,
   ): Promise<HttpResponse> {
-    const headers = { accept: '*/*', ...(from > 0 ? { range: `bytes=${from}-` } : {}) };
+    const isPart = from > 0 || end !== undefined;
+    const headers = {
+      accept: '*/*',
+      ...(isPart ? { range: `bytes=${from}-${end === undefined ? '' : end - 1}` } : {}),
+    };
     try {
       return await this.#read(
         { method: 'GET', url: (path) => `v2/${path}/blobs/${digest}`, headers, onRetry },
@@ -109,6 +117,25 @@ export class Repository {
       );
     verified(bytes, digest, undefined, `${digest} of ${this.#shown}`);
     return bytes;
+  }
+
+  /** What the registry itself lists as referring to a manifest (an index); undefined where it keeps no such list. Raises EAUTH, ENETWORK. */
+  async referrersIndex(digest: string, artifactType: string): Promise<Buffer | undefined> {
+    const query = new URLSearchParams({ artifactType });
+    try {
+      const response = await this.#read(
+        {
+          method: 'GET',
+          url: (path) => `v2/${path}/referrers/${digest}?${query.toString()}`,
+          headers: { accept: OCI_INDEX },
+        },
+        (answer) => unexpected(answer, `cannot list what refers to ${digest} of ${this.#shown}`),
+      );
+      return await readBody(response, DEFAULT_MAX_JSON_BYTES);
+    } catch (error) {
+      if (error instanceof LaminaError && error.code === 'EREGISTRY') return undefined;
+      throw error;
+    }
   }
 
   /** All tags, in the registry's order. Raises EREGISTRY, EAUTH, ENETWORK. */

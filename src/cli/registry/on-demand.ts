@@ -34,7 +34,7 @@ export async function openOrPull<T>(
   return open();
 }
 
-function wanted(name: string): Reference | undefined {
+export function wanted(name: string): Reference | undefined {
   if (process.env.LAMINA_PULL === 'never' || NO_NAME.test(name)) return undefined;
   const reference = tryParseReference(name);
   return reference === undefined ? undefined : withDefaultTag(reference);

@@ -8,6 +8,7 @@ import { createTransferProgress } from './show.js';
 
 interface Flags extends TlsFlags {
   allTags?: boolean;
+  lazyIndex?: boolean;
   quiet?: boolean;
 }
 
@@ -19,6 +20,7 @@ export function register(parent: Command): void {
       .usage('[OPTIONS] NAME[:TAG]')
       .argument('<name>')
       .option('-a, --all-tags', 'Push all tags of an image to the repository')
+      .option('--lazy-index', 'Also push an index of each gzip layer, for "lamina mount --lazy"')
       .option('-q, --quiet', 'Suppress verbose output'),
   ).action(async (name: string, flags: Flags) => run(name, flags));
 }
@@ -46,8 +48,17 @@ async function run(text: string, flags: Flags): Promise<void> {
   await withClient(flags, async (client) => {
     try {
       for (const name of names) {
-        const { digest, sizeBytes } = await pushImage(store, client, name, { progress });
+        const { digest, sizeBytes, lazyIndex } = await pushImage(store, client, name, {
+          progress,
+          lazyIndex: flags.lazyIndex === true,
+        });
         progress.message(`${name.tag}: digest: ${digest} size: ${sizeBytes}`);
+        if (flags.lazyIndex === true)
+          progress.message(
+            lazyIndex === undefined
+              ? `${name.tag}: no layer needs an index`
+              : `${name.tag}: lazy index: ${lazyIndex.digest} layers: ${lazyIndex.layers}`,
+          );
       }
     } finally {
       progress.finish();

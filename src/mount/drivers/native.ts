@@ -24,7 +24,18 @@ export interface WritableLayer {
   userXattrs: boolean;
 }
 
+/** Layers that are still on their way (native/overlay/arrivals.h). */
+export interface LazyServer {
+  maps: readonly { source: number; fd: number }[];
+  timeoutMs: number;
+  /** Where the fetcher listens. */
+  socket: string;
+  /** The command line of the fetcher. */
+  fetcher: readonly string[];
+}
+
 export interface ServerJob {
+  lazy?: LazyServer;
   mountpoint: string;
   tocPath: string;
   /** Uncompressed tar of each layer, bottom to top. */
@@ -89,7 +100,7 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     const own = writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory];
     for (const directory of [...own, ...lowerDirectories]) layerFds.push(openDirectory(directory));
     // One inherited descriptor for each open file, however many layers lie in it.
-    const files = [...new Set(job.sources.map(({ fd }) => fd))];
+    const files = [...new Set([...job.sources, ...(job.lazy?.maps ?? [])].map(({ fd }) => fd))];
     const firstFile = FIRST_FD + 3 + layerFds.length;
     const inheritedFd = (fd: number): number => firstFile + files.indexOf(fd);
     const args = [
@@ -103,6 +114,12 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     ];
     for (const { fd, offset, sizeBytes } of job.sources)
       args.push('--source', `${inheritedFd(fd)}:${offset}:${sizeBytes}`);
+    if (job.lazy !== undefined) {
+      const { maps, socket, timeoutMs, fetcher } = job.lazy;
+      for (const { source, fd } of maps) args.push('--presence-map', `${source}:${inheritedFd(fd)}`);
+      args.push('--fetcher-socket', socket, '--fetch-timeout', String(timeoutMs));
+      for (const argument of fetcher) args.push('--fetcher', argument);
+    }
     if (writable !== undefined) {
       args.push('--upper-fd', String(FIRST_FD + 3), '--work-fd', String(FIRST_FD + 4));
       if (writable.userXattrs) args.push('--userxattr');

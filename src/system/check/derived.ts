@@ -1,5 +1,5 @@
 /** Derived data against what it was derived from. All of it can be made again, so that a repair removes what is wrong. */
-import { closeSync, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../../errors.js';
@@ -11,8 +11,9 @@ import { readSummaries } from '../../store/summaries.js';
 import type { Snapshot } from '../../store/snapshot.js';
 import type { ByteSource } from '../../tar/source.js';
 import { factsOfTar } from './facts.js';
+import { checkIndexes } from './indexes.js';
 import { hashOf } from './blobs.js';
-import { readableNames } from './finding.js';
+import { readableNames, removing } from './finding.js';
 import type { Checked, Finding } from './finding.js';
 
 export async function checkDerived(
@@ -29,14 +30,6 @@ export async function checkDerived(
   ];
 }
 
-function removing(root: string, name: string, what: string, kind: Finding['kind'] = 'damage'): Finding {
-  return {
-    ...{ kind, subject: name, what },
-    repair: kind === 'damage' ? 'it is removed, and made again when needed' : 'it is removed',
-    apply: () => rmSync(path.join(root, name), { recursive: true, force: true }),
-  };
-}
-
 function checkLayers({ root, blobs }: ImageStore, checked: Checked): Finding[] {
   return readableNames(root, 'layers', checked).flatMap((name) => {
     const diffId = name.replace('-', ':');
@@ -51,6 +44,7 @@ function checkLayers({ root, blobs }: ImageStore, checked: Checked): Finding[] {
         if (hashOf(data, diffId.slice(0, diffId.indexOf(':'))) !== diffId)
           return [removing(root, `layers/${name}/data`, 'its content is not what its diffId promises')];
       }
+      findings.push(...checkIndexes(root, name, tar));
       const facts = factsFile(root, diffId);
       const said = openIfThere(facts);
       if (said === undefined) return findings;

@@ -1,4 +1,5 @@
 /** What a check of the store finds. */
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { LaminaError } from '../../errors.js';
 import { namesIn } from '../../store/blobs.js';
@@ -42,4 +43,18 @@ export function readableNames(root: string, directory: string, checked: Checked)
     checked.unreadable.push(directory);
     return [];
   }
+}
+
+/** Of derived data: its repair is to remove it. `name` is below the store. */
+export function removing(
+  root: string,
+  name: string,
+  what: string,
+  kind: Finding['kind'] = 'damage',
+): Finding {
+  return {
+    ...{ kind, subject: name, what },
+    repair: kind === 'damage' ? 'it is removed, and made again when needed' : 'it is removed',
+    apply: () => rmSync(path.join(root, name), { recursive: true, force: true }),
+  };
 }
