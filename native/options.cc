@@ -125,6 +125,8 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       good = parse_source(value, options.sources.emplace_back());
     } else if (name == "--remove") {
       good = make_absolute(options.remove.emplace_back(value));
+    } else if (name == "--hold-socket") {
+      good = make_absolute(options.hold_path = value);
     } else if (name == "--threads") {
       good = parse_number(value, options.threads) && options.threads >= 1 && options.threads <= kMaxThreads;
     } else if (name == "--depth") {

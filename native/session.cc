@@ -96,7 +96,7 @@ bool Session::open_stats(const ServeOptions& options, Failure& failure) {
   stats_memory_ = map_stats(fd);
   if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
   fuse::Filesystem& filesystem = union_ != nullptr ? static_cast<fuse::Filesystem&>(*union_) : *image_;
-  service_ = std::make_unique<fuse::Service>(filesystem, stats());
+  service_ = std::make_unique<fuse::Service>(filesystem, stats(), hold());
   return true;
 }
 

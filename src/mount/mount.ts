@@ -114,6 +114,7 @@ async function mountLocked(
       ...(writable === undefined ? {} : { writable }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
+      holdSocket: table.file(id, 'hold'),
       removeAtEnd: [table.file(id, 'json'), table.file(id, 'log'), table.file(id, 'stats')],
     };
     const choice = chooseDriver(driver, warn);

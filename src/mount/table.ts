@@ -57,7 +57,7 @@ export function runDirectory(): string {
 /** A mount that has not begun after this long never will. */
 const STARTING_MS = 60_000;
 
-type FileKind = 'json' | 'log' | 'stats' | 'failed';
+type FileKind = 'json' | 'log' | 'stats' | 'hold' | 'failed';
 
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
@@ -66,7 +66,7 @@ export class MountTable {
     return createHash('sha256').update(mountpoint).digest('hex').slice(0, 12);
   }
 
-  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters;
+  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters, `hold` the socket by which its changes wait;
    * `failed` is the record of one that was taken down, which its server must not remove. */
   file(id: string, kind: FileKind): string {
     return path.join(this.#directory, `${id}.${kind}`);
@@ -127,7 +127,7 @@ export class MountTable {
   }
 
   async remove(id: string): Promise<void> {
-    for (const kind of ['json', 'log', 'stats', 'failed'] as const)
+    for (const kind of ['json', 'log', 'stats', 'hold', 'failed'] as const)
       await rm(this.file(id, kind), { force: true });
   }
 

@@ -33,7 +33,7 @@ const NATIVE_ORDER = [
   ['fuse', 'toc', 'scan', 'load'],
   ['overlay'],
   ['options'],
-  ['session'],
+  ['session', 'hold_socket'],
   ['supervisor'],
   ['stack_options'],
   ['stack'],
