@@ -20,7 +20,7 @@ import { CHANGES, kitsOf } from './changes.js';
 import { isServed, killAll, serverOf, until } from './processes.js';
 import { KILL_BOTH, KILL_SERVER, Tracer } from './tracer.js';
 
-const EVERY = Number(process.env['LAMINA_STEPS'] ?? 16);
+const EVERY = Number(process.env['LAMINA_STEPS'] ?? 40);
 /** As many kits for a change as no change makes calls. */
 const MOST_CALLS = 48;
 const UNREACHED = 1_000_000;
