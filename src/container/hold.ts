@@ -1,6 +1,7 @@
 /**
  * Makes the changes of a mounted container wait, as `docker commit` stops a container's processes: by the socket of the native server
- * (native/hold_socket.h). Whoever asks for a change meanwhile waits in the call; reading goes on as long as a thread of the server is free.
+ * (native/hold_socket.h). Whoever asks for a change meanwhile waits in the call. Reading goes on, but for pages that somebody waits to write, and
+ * as long as a thread of the server is free: whoever holds must not use the mount.
  */
 import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { connect } from 'node:net';
