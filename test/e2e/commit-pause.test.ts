@@ -16,7 +16,7 @@ import { Scratch, unmount } from '../helpers/overlay.js';
 import { needs, requirement } from '../helpers/require.js';
 import { dir, file, ociLayout } from '../helpers/stack.js';
 
-const COMMITS = Number(process.env['LAMINA_COMMITS'] ?? 50);
+const COMMITS = Number(process.env['LAMINA_COMMITS'] ?? 12);
 
 /** Writes N to `a`, then to `z`, then N + 1 to `a`...; says how far it is when its input ends. */
 const WRITER = `
