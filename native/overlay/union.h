@@ -261,6 +261,7 @@ class Union final : public fuse::Filesystem {
                    uint64_t& node, Found& found);
   int make_room(const Found& found, uint64_t node);
   int set_redirect(uint64_t node);
+  bool finish_exchange(const Place& one, const Place& other);
   int move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
                   bool trade_places, bool hide);
 
