@@ -140,6 +140,8 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       options.fetcher.push_back(value);
     } else if (name == "--remove") {
       good = make_absolute(options.remove.emplace_back(value));
+    } else if (name == "--hold-socket") {
+      good = make_absolute(options.hold_path = value);
     } else if (name == "--threads") {
       good = parse_number(value, options.threads) && options.threads >= 1 && options.threads <= kMaxThreads;
     } else if (name == "--depth") {

@@ -23,6 +23,8 @@ struct ServeOptions {
   int stats_fd = -1;
   // Instead of a descriptor an absolute path: the file is made when the mount is certain.
   std::string stats_path;
+  // Where a socket is made by which changes can be made to wait (hold_socket.h); absolute, or empty.
+  std::string hold_path;
   std::vector<overlay::Source> sources;  // bottom to top
   // Of layers that are still on their way.
   overlay::ArrivalOptions arrivals;

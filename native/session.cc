@@ -103,7 +103,7 @@ bool Session::open_stats(const ServeOptions& options, Failure& failure) {
   stats_memory_ = map_stats(fd);
   if (!stats_memory_.valid()) return failure.set("options", errno, "the statistics file cannot be written");
   fuse::Filesystem& filesystem = union_ != nullptr ? static_cast<fuse::Filesystem&>(*union_) : *image_;
-  service_ = std::make_unique<fuse::Service>(filesystem, stats());
+  service_ = std::make_unique<fuse::Service>(filesystem, stats(), hold());
   return true;
 }
 
@@ -248,8 +248,8 @@ bool Session::serve_by_uring(int ready_fd) {
   for (uint32_t index = 0; index < workers; ++index) {
     const int error = start_thread([this, index, give_way] {
       pin_to_cpu(online_cpus_[index]);
-      if (give_way) give_way_to_clients();
       fuse::UringWorker worker(mounted_.device.get(), queues_of(index), *service_, helpers_.get());
+      if (give_way) worker.give_way();
       if (union_ != nullptr) own_umask();
       const int opened = worker.open();
       if (opened != 0) {

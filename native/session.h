@@ -16,6 +16,7 @@
 #include "overlay/union.h"
 #include "sys/cpus.h"
 #include "sys/helpers.h"
+#include "sys/hold.h"
 #include "sys/mapping.h"
 #include "sys/stats.h"
 #include "sys/unique_fd.h"
@@ -28,6 +29,7 @@ struct SharedState {
   // Set by the first server: 1 when the kernel took the ring entries, 2 when it refused and /dev/fuse is
   // used.
   std::atomic<uint32_t> transport;
+  Hold hold;
 };
 inline constexpr uint32_t kTransportUring = 1;
 inline constexpr uint32_t kTransportDevice = 2;
@@ -50,6 +52,12 @@ class Session {
   [[nodiscard]] bool uring() const { return shared().transport.load() == kTransportUring; }
   [[nodiscard]] bool by_helper() const { return mounted_.by_helper; }
   [[nodiscard]] Stats& stats() const { return *reinterpret_cast<Stats*>(stats_memory_.data()); }
+  // Null where nothing can be changed.
+  [[nodiscard]] Hold* hold() const {
+    return union_ != nullptr && union_->writable() ? &shared().hold : nullptr;
+  }
+  // Files that are open and that the kernel writes without asking.
+  [[nodiscard]] uint32_t passed_through() const { return union_ != nullptr ? union_->passed_through() : 0; }
   [[nodiscard]] const std::vector<uint32_t>& online_cpus() const { return online_cpus_; }
   // The sum of all request counters: whether anything was answered since the last look.
   [[nodiscard]] uint64_t requests_served() const;

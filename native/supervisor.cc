@@ -17,7 +17,9 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <optional>
 
+#include "hold_socket.h"
 #include "session.h"
 #include "sys/log.h"
 #include "sys/process.h"
@@ -121,9 +123,14 @@ class Supervisor {
     const sigset_t set = handled_signals();
     signals_.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_.valid() || !start_server()) return give_up("no server could be started");
+    open_hold_socket();
     while (server_ > 0) {
-      pollfd watched[2] = {{signals_.get(), POLLIN, 0}, {ready_reader_.get(), POLLIN, 0}};
-      if (poll(watched, 2, -1) < 0 && errno != EINTR) return give_up("poll failed");
+      pollfd watched[3] = {{signals_.get(), POLLIN, 0},
+                           {ready_reader_.get(), POLLIN, 0},
+                           hold_socket_ ? hold_socket_->watched() : pollfd{-1, 0, 0}};
+      const int timeout = hold_socket_ ? hold_socket_->timeout() : -1;
+      if (poll(watched, 3, timeout) < 0 && errno != EINTR) return give_up("poll failed");
+      if (hold_socket_) hold_socket_->step(watched[2].revents);
       if ((watched[1].revents & POLLIN) != 0) server_is_ready();
       signalfd_siginfo signal;
       while (read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
@@ -144,7 +151,20 @@ class Supervisor {
     return true;
   }
 
+  // In this process alone.
+  void open_hold_socket() {
+    if (options_.hold_path.empty() || session_.hold() == nullptr) return;
+    hold_socket_.emplace(*session_.hold(), options_.mount.mountpoint,
+                         [this] { return session_.passed_through(); });
+    const int error = hold_socket_->open(options_.hold_path);
+    if (error == 0) return;
+    log_line("%s: %s; commits will find out whether anything changed", options_.hold_path.c_str(),
+             strerror(error));
+    hold_socket_.reset();
+  }
+
   bool start_server() {
+    if (session_.hold() != nullptr) session_.hold()->server_is_gone();
     if (!session_.prepare_server() || !make_ready_pipe()) return false;
     server_ = fork();
     if (server_ != 0) {
@@ -153,6 +173,8 @@ class Supervisor {
     }
     signals_.reset();
     ready_reader_.reset();
+    // The ends of whoever holds are the supervisor's to see.
+    hold_socket_.reset();
     if (options_.control_fd >= 0) close(options_.control_fd);
     const int status = serve_here();
     // Nobody else is left to do it.
@@ -202,6 +224,7 @@ class Supervisor {
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
       if (pid == fetcher_) replace_fetcher(status);
+      if (hold_socket_) hold_socket_->child_ended(pid);
       if (pid != server_) continue;
       server_ = 0;
       if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
@@ -292,6 +315,7 @@ class Supervisor {
 
   void remove_files() {
     for (const std::string& path : options_.remove) unlink(path.c_str());
+    if (!options_.hold_path.empty()) unlink(options_.hold_path.c_str());
   }
 
   const ServeOptions& options_;
@@ -310,6 +334,7 @@ class Supervisor {
   UniqueFd signals_;
   UniqueFd ready_reader_;
   UniqueFd ready_writer_;
+  std::optional<HoldSocket> hold_socket_;
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 // and performs OPEN, OPENDIR, FLUSH, ACCESS and STATX without asking again.
 #include "fuse/dispatch.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -49,6 +51,35 @@ int with_record(const Request& request, Operation&& operation) {
 }
 
 }  // namespace
+
+bool is_change(const Request& request) {
+  switch (request.opcode) {
+    case kSetattr:
+    case kMknod:
+    case kMkdir:
+    case kSymlink:
+    case kCreate:
+    case kTmpfile:
+    case kLink:
+    case kUnlink:
+    case kRmdir:
+    case kRename:
+    case kRename2:
+    case kWrite:
+    case kFallocate:
+    case kCopyFileRange:
+    case kSetxattr:
+    case kRemovexattr:
+      return true;
+    case kOpen: {
+      // It may be the last that is heard of what is written.
+      const auto in = request.as<OpenIn>();
+      return !in || (in->flags & O_ACCMODE) != O_RDONLY;
+    }
+    default:
+      return false;
+  }
+}
 
 int dispatch(Filesystem& filesystem, const Request& request, Reply& reply) {
   const uint64_t node = request.nodeid;

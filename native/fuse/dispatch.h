@@ -70,6 +70,9 @@ class Filesystem {
 // Performs a request; returns 0 or a positive errno, in which case the reply has no body.
 int dispatch(Filesystem& filesystem, const Request& request, Reply& reply);
 
+// True for requests that may change what the mount shows.
+bool is_change(const Request& request);
+
 // True for requests that must not be answered.
 constexpr bool is_silent(uint32_t opcode) {
   return opcode == kForget || opcode == kBatchForget || opcode == kInterrupt || opcode == kNotifyReply;

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "fuse/dispatch.h"
+#include "sys/hold.h"
 #include "sys/stats.h"
 
 namespace lamina::fuse {
@@ -19,11 +20,14 @@ inline constexpr uint32_t kMaxTries = 3;
 
 class Service {
  public:
-  Service(Filesystem& filesystem, Stats& stats) : filesystem_(filesystem), stats_(stats) {}
+  // `hold` (may be null) makes what changes something wait.
+  Service(Filesystem& filesystem, Stats& stats, Hold* hold)
+      : filesystem_(filesystem), stats_(stats), hold_(hold) {}
 
   // Performs `request`; returns 0 or a positive errno.
   int serve(const Request& request, Reply& reply) {
     stats_.add(stats_.requests[request.opcode < kOpcodeLimit ? request.opcode : 0]);
+    const Hold::Change change(is_change(request) ? hold_ : nullptr);
     const int error = dispatch(filesystem_, request, reply);
     if (error == EIO) stats_.add(stats_.io_errors);
     if (request.opcode == kRead) stats_.add(stats_.bytes_read, reply.size());
@@ -37,6 +41,7 @@ class Service {
  private:
   Filesystem& filesystem_;
   Stats& stats_;
+  Hold* hold_;
 };
 
 }  // namespace lamina::fuse

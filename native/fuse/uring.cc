@@ -268,6 +268,7 @@ void UringWorker::answer(Entry& entry) {
   }
   perform(entry, request);
   submit(kUringCommitAndFetch, entry);
+  gives_way_.answered();
 }
 
 }  // namespace lamina::fuse

@@ -24,6 +24,7 @@
 
 #include "fuse/abi.h"
 #include "fuse/service.h"
+#include "sys/cpus.h"
 #include "sys/helpers.h"
 #include "sys/mapping.h"
 #include "sys/ring.h"
@@ -80,6 +81,8 @@ class UringWorker {
   // `helpers` may be null: then no request is one that may block.
   UringWorker(int fd, std::vector<uint16_t> queues, Service& service, Helpers* helpers);
 
+  // By the thread that will run(): it gives way to its clients (sys/cpus.h).
+  void give_way() { gives_way_.begin(); }
   // Sets up the ring; to be called by the thread that will run(). Returns 0 or a positive errno.
   int open();
   // Registers the entries of the last arena, takes over those of the others, then serves until the connection
@@ -139,6 +142,7 @@ class UringWorker {
   // Stable addresses: submissions point at them.
   std::vector<std::unique_ptr<Entry>> entries_;
   int ended_ = 0;
+  GivesWay gives_way_;
 };
 
 }  // namespace lamina::fuse

@@ -13,6 +13,15 @@
 
 namespace lamina::overlay {
 
+namespace {
+
+// Whether it is copied for being cut short: the copy is a changed file from the moment that it has its place.
+bool is_cut(const struct stat& lower, bool with_data, uint64_t data_size) {
+  return with_data && S_ISREG(lower.st_mode) && data_size < static_cast<uint64_t>(lower.st_size);
+}
+
+}  // namespace
+
 int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& status, Copy what,
                         uint64_t data_size, Change* change) {
   if (!has_upper_) return EROFS;
@@ -39,7 +48,7 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
 
   const std::string origin = origin_text(node, lower, status);
   // Files of directories: their other names are found when they are looked up.
-  const bool names_below = !removed && lower.has_layers() && status.st_nlink > 1;
+  bool names_below = !removed && lower.has_layers() && status.st_nlink > 1;
   const bool regular = S_ISREG(status.st_mode);
   if (regular && places.size() == 1 && !names_below && upper_.makes_unnamed()) {
     return copy_up_unnamed(node, lower, status, origin, places[0], dirs[0]->get(), what, data_size, change);
@@ -70,7 +79,9 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
         metacopy ? (ftruncate(fd, status.st_size) == 0 ? 0 : errno) : copy_data(lower, fd, size);
     if (error != 0) return error;
   }
-  if (const int error = copy_attributes(lower, upper_.work(), temporary.c_str(), status); error != 0)
+  struct stat to_be = status;
+  if (is_cut(status, what == Copy::kData, size)) to_be.st_mtim.tv_nsec = UTIME_NOW;
+  if (const int error = copy_attributes(lower, upper_.work(), temporary.c_str(), to_be); error != 0)
     return error;
   const auto mark = [&](const std::string& attribute, std::string_view value) {
     return -at::set_xattr(upper_.work(), temporary.c_str(), attribute.c_str(), value.data(), value.size(), 0);
@@ -89,12 +100,17 @@ int Union::copy_up_file(uint64_t node, const Lower& lower, const struct stat& st
   }
   struct stat made {};
   if (const int error = at::stat(upper_.work(), temporary.c_str(), made); error < 0) return -error;
+  if (names_below) {
+    const std::string left = std::to_string(status.st_nlink - 1);
+    const int error = mark(upper_.names().names_below, left);
+    if (error != 0 && !may_be_left_out(error)) return error;
+    // What cannot say how many names are left goes its own way.
+    names_below = error == 0;
+  }
   const uint32_t flags = kUpper | (metacopy ? kMetacopy : 0U) | (names_below ? kNamesBelow : 0U);
   GivenNames given;
   if (names_below) {
-    // Before it has a name: whatever happens after this, all names lead to it.
-    const std::string left = std::to_string(status.st_nlink - 1);
-    if (const int error = mark(upper_.names().names_below, left); error != 0) return error;
+    // Before it has its name: from that moment on all names lead to it (restore_names, for what stops here).
     const std::string kept = lower_identity(status);
     unlinkat(upper_.kept(), kept.c_str(), 0);
     if (linkat(upper_.work(), temporary.c_str(), upper_.kept(), kept.c_str(), 0) != 0) return errno;
@@ -192,7 +208,8 @@ int Union::copy_up_unnamed(uint64_t node, const Lower& lower, const struct stat&
   if (const int error = mark(upper_.names().origin, origin); error != 0 && !may_be_left_out(error)) {
     return error;
   }
-  const timespec times[2] = {status.st_atim, status.st_mtim};
+  timespec times[2] = {status.st_atim, status.st_mtim};
+  if (is_cut(status, what == Copy::kData, data_size)) times[1].tv_nsec = UTIME_NOW;
   if (futimens(fd, times) != 0) return errno;
   if (!metacopy && status.st_size > 0) {
     if (const int error = upper_.sync(fd, false); error != 0) return error;

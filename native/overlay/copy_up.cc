@@ -237,7 +237,8 @@ int Union::copy_up_data(NodeRecord& record, uint64_t data_size) {
     const bool has_capability = at::read_xattr(at.fd(), at.c_str(), "security.capability", capability) == 0;
     const uint64_t size = std::min<uint64_t>(data_size, static_cast<uint64_t>(before.st_size));
     if (const int error = copy_data(lower, fd, size); error != 0) return error;
-    const timespec times[2] = {before.st_atim, before.st_mtim};
+    timespec times[2] = {before.st_atim, before.st_mtim};
+    if (size < static_cast<uint64_t>(before.st_size)) times[1].tv_nsec = UTIME_NOW;
     if (futimens(fd, times) != 0) return errno;
     if (has_capability) {
       at::set_xattr(at.fd(), at.c_str(), "security.capability", capability.data(), capability.size(), 0);

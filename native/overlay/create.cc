@@ -188,14 +188,15 @@ int Union::tmpfile(uint64_t parent, const fuse::CreateIn& in, const fuse::Caller
   struct stat status {};
   if (error = upper_.stat(upper_.work(), temporary.c_str(), status); error != 0) return error;
   const uint64_t ino = ino_of(status);
-  NodeRecord* record = table_.intern(ino, 0, fuse::kRootId, temporary, kUpper, status.st_ino);
+  // At once an orphan: a server that is killed now leaves a node that gets its place if the number is used
+  // again.
+  NodeRecord* record = table_.intern(ino, 0, fuse::kRootId, temporary, kUpper | kOrphan, status.st_ino);
   if (record == nullptr) {
     unlinkat(upper_.work(), temporary.c_str(), 0);
     return ENOMEM;
   }
   const std::string name = Upper::orphan_name(record->node);
   if (renameat(upper_.work(), temporary.c_str(), upper_.work(), name.c_str()) != 0) return errno;
-  record->set(kOrphan);
   fuse::EntryOut out{
       .nodeid = record->node, .generation = record->generation, .entry_valid = kForever, .attr_valid = 0};
   if (error = attributes(record->node, out.attr); error != 0) return error;

@@ -71,9 +71,11 @@ struct Marks {
 // Reads them for (dir, name); 0 or a negative errno. A filesystem without attributes has no marks.
 int read_marks(const XattrNames& names, int dir, const char* name, Marks& marks);
 
-// Takes back names that were counted as given when a server or the machine stopped, but have not got their
-// place in the upper (names.cc); `work` is the directory that things are made in.
-void restore_name_counts(int work, const XattrNames& names);
+// Puts right what a server or the machine that stopped left half done of keeping names together (names.cc):
+// names that were counted as given but have not got their place, files that are kept for their other names
+// but have not got their first one, and files that have got all. `work` is the directory that things are made
+// in, `kept` the one of files that are kept.
+void restore_names(int work, int kept, const XattrNames& names);
 
 inline bool is_device_whiteout(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == 0;

@@ -204,9 +204,11 @@ int Union::find_child(uint64_t parent, std::string_view name, Found& found, size
   found.status = below.status;
   found.lower = below.lower;
   // Another of its names may have been copied up.
-  if (has_upper_ && found.lower.has_layers() && !S_ISDIR(found.type) && found.status.st_nlink > 1 &&
-      give_name(parent, name, found)) {
-    return find_child(parent, name, found);
+  if (has_upper_ && found.lower.has_layers() && !S_ISDIR(found.type) && found.status.st_nlink > 1) {
+    const int error = give_name(parent, name, found);
+    if (error == 0) return find_child(parent, name, found);
+    // What is below is not that file any more.
+    if (error != ENOENT) return error;
   }
   return 0;
 }

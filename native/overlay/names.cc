@@ -21,6 +21,9 @@ namespace lamina::overlay {
 namespace {
 
 constexpr const char* kNaming = "naming-";
+// How origins begin: of files of a lower directory, and of the TOC's.
+constexpr std::string_view kOfDirectory = "ino:";
+constexpr std::string_view kOfToc = "toc:";
 
 // What a name is called in the work directory before it has its place.
 std::string naming_name(uint32_t left, const std::string& unique) {
@@ -38,20 +41,50 @@ int write_names_below(const XattrNames& names, int dir, const char* name, uint32
 
 }  // namespace
 
-void restore_name_counts(int work, const XattrNames& names) {
-  std::vector<std::string> interrupted;
-  const int fd = at::open(work, at::kSelf, O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return;
+namespace {
+
+bool is_same_file(int dir, const char* name, int other_dir, const char* other_name) {
+  struct stat one {};
+  struct stat other {};
+  return at::stat(dir, name, one) == 0 && at::stat(other_dir, other_name, other) == 0 &&
+         one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+std::vector<std::string> names_in(int dir, std::string_view prefix) {
+  std::vector<std::string> all;
+  const int fd = at::open(dir, at::kSelf, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return all;
   for_each_entry(fd, [&](const char* name, uint8_t, int) {
-    if (strncmp(name, kNaming, strlen(kNaming)) == 0) interrupted.emplace_back(name);
+    if (std::string_view(name).starts_with(prefix)) all.emplace_back(name);
   });
-  for (const std::string& name : interrupted) {
+  return all;
+}
+
+}  // namespace
+
+void restore_names(int work, int kept, const XattrNames& names) {
+  Marks marks;
+  const auto has_marks = [&](int dir, const std::string& name) {
+    return read_marks(names, dir, name.c_str(), marks) == 0 && !marks.origin.empty();
+  };
+  for (const std::string& name : names_in(work, kNaming)) {
     const auto left = static_cast<uint32_t>(strtoul(name.c_str() + strlen(kNaming), nullptr, 10));
-    Marks marks;
-    if (read_marks(names, work, name.c_str(), marks) < 0 || marks.origin.empty()) continue;
+    if (!has_marks(work, name)) continue;
     // Counted, but not given its place.
     if (marks.names_below == left) write_names_below(names, work, name.c_str(), left + 1);
     unlinkat(work, name.c_str(), 0);
+  }
+  for (const std::string& name : names_in(work, Upper::kTemporary)) {
+    if (!has_marks(work, name) || !marks.origin.starts_with(kOfDirectory)) continue;
+    // A copy that is kept for other names, and has not got its own: nobody knows of it yet.
+    const char* identity = marks.origin.c_str() + kOfDirectory.size();
+    if (is_same_file(work, name.c_str(), kept, identity)) unlinkat(kept, identity, 0);
+    unlinkat(work, name.c_str(), 0);
+  }
+  for (const std::string& name : names_in(kept, {})) {
+    if (name.starts_with(kOfToc) || !has_marks(kept, name)) continue;
+    // The last name was given.
+    if (marks.names_below == 0) unlinkat(kept, name.c_str(), 0);
   }
 }
 
@@ -68,49 +101,43 @@ std::string Union::lower_identity(const struct stat& lower) const {
   return text;
 }
 
-// Gives a lower name whose file was copied up by another name its link in the upper. True when it has one
-// now. The name and the count of those that are still below change in steps of which the next server or mount
-// can tell how far they went: a link in the work directory that says in its name what the count is to be, the
-// count, the link's rename to its place (NameCounts).
-bool Union::give_name(uint64_t parent, std::string_view name, const Found& found) {
+// Gives a lower name whose file was copied up by another name its link in the upper. ENOENT: there is no such
+// file, or no such directory any more. The name and the count of those that are still below change in steps
+// of which the next server or mount can tell how far they went: a link in the work directory that says in its
+// name what the count is to be, the count, the link's rename to its place (restore_names).
+int Union::give_name(uint64_t parent, std::string_view name, const Found& found) {
   const std::string kept = lower_identity(found.status);
   struct stat status {};
-  if (at::stat(upper_.kept(), kept.c_str(), status) < 0) return false;
+  if (const int error = at::stat(upper_.kept(), kept.c_str(), status); error < 0) return -error;
   FileRef dir;
-  if (copy_up_dir(parent, dir) != 0) return false;
+  if (const int error = copy_up_dir(parent, dir); error != 0) return error;
   const std::string text(name);
   const std::lock_guard guard(copy_lock(status.st_ino));
-  if (at::stat(dir->get(), text.c_str(), status) == 0) return true;
+  if (at::stat(dir->get(), text.c_str(), status) == 0) return 0;
   Marks marks;
-  if (read_marks(upper_.names(), upper_.kept(), kept.c_str(), marks) < 0) return false;
+  if (const int error = read_marks(upper_.names(), upper_.kept(), kept.c_str(), marks); error < 0)
+    return -error;
   const uint32_t left = marks.names_below > 0 ? marks.names_below - 1 : 0;
   const std::string temporary = naming_name(left, upper_.temporary_name());
-  if (linkat(upper_.kept(), kept.c_str(), upper_.work(), temporary.c_str(), 0) != 0) return false;
+  if (linkat(upper_.kept(), kept.c_str(), upper_.work(), temporary.c_str(), 0) != 0) return errno;
   const KeepTimes keep(dir->get());
-  bool given = write_names_below(upper_.names(), upper_.work(), temporary.c_str(), left) == 0;
-  if (given && renameat2(upper_.work(), temporary.c_str(), dir->get(), text.c_str(), RENAME_NOREPLACE) != 0) {
-    given = errno == EEXIST;
+  int error = write_names_below(upper_.names(), upper_.work(), temporary.c_str(), left);
+  if (error == 0 &&
+      renameat2(upper_.work(), temporary.c_str(), dir->get(), text.c_str(), RENAME_NOREPLACE) != 0) {
+    error = errno;
     write_names_below(upper_.names(), upper_.work(), temporary.c_str(), marks.names_below);
-    unlinkat(upper_.work(), temporary.c_str(), 0);
-    return given;
   }
-  if (!given) {
+  if (error != 0) {
     unlinkat(upper_.work(), temporary.c_str(), 0);
-  } else if (left == 0) {
-    unlinkat(upper_.kept(), kept.c_str(), 0);
+    return error == EEXIST ? 0 : error;
   }
-  return given;
+  if (left == 0) unlinkat(upper_.kept(), kept.c_str(), 0);
+  return 0;
 }
 
-// Names that a server was about to give when the machine stopped.
+// Names that a server was about to give when it was killed, or the machine stopped.
 void Union::finish_names() {
-  std::vector<std::string> unfinished;
-  const int fd = at::open(upper_.kept(), at::kSelf, O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return;
-  for_each_entry(fd, [&](const char* name, uint8_t, int) {
-    if (strncmp(name, "toc:", 4) == 0) unfinished.emplace_back(name);
-  });
-  for (const std::string& kept : unfinished) {
+  for (const std::string& kept : names_in(upper_.kept(), kOfToc)) {
     if (const uint32_t ino = toc_of_origin(kept); ino != 0) {
       for (const Home& home : homes(ino)) {
         FileRef dir;
@@ -121,6 +148,13 @@ void Union::finish_names() {
       }
     }
     unlinkat(upper_.kept(), kept.c_str(), 0);
+  }
+}
+
+// What servers before this one were making.
+void Union::remove_unfinished() const {
+  for (const std::string& name : names_in(upper_.work(), Upper::kTemporary)) {
+    Upper::remove_tree(upper_.work(), name.c_str());
   }
 }
 

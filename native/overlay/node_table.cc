@@ -225,6 +225,16 @@ NodeRecord* NodeTable::count_toc_lookup(uint64_t node) {
   return index != 0 ? &slot(index) : nullptr;
 }
 
+uint32_t NodeTable::count(const std::function<bool(const NodeRecord&)>& is) const {
+  uint32_t sum = 0;
+  const uint32_t end = high_water().load(std::memory_order_acquire);
+  for (uint32_t index = 1; index < end; ++index) {
+    const NodeRecord& record = slot(index);
+    if (record.state.load(std::memory_order_acquire) == kNode && is(record)) ++sum;
+  }
+  return sum;
+}
+
 void NodeTable::forget(uint64_t node, uint64_t count, const std::function<void(const NodeRecord&)>& last) {
   NodeRecord* record = find(node);
   if (record == nullptr && !is_toc(node)) return;

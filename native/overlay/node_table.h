@@ -115,6 +115,9 @@ class NodeTable {
   // Opens of TOC nodes without record, which go to the record when there is one.
   std::atomic<uint64_t>& toc_opens(uint64_t node) { return toc_lookups()[toc_count_ + 1 + node]; }
 
+  // How many nodes are as `is` says.
+  [[nodiscard]] uint32_t count(const std::function<bool(const NodeRecord&)>& is) const;
+
   // Drops references. When none are left, calls last(record), and then frees the record: what is kept
   // elsewhere under the node's id must be gone before the id is used again.
   void forget(uint64_t node, uint64_t count, const std::function<void(const NodeRecord&)>& last);

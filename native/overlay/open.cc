@@ -32,6 +32,11 @@ int Union::open(uint64_t node, const fuse::OpenIn& in, const fuse::Caller& calle
   return reply.put(out) ? 0 : EIO;
 }
 
+uint32_t Union::passed_through() const {
+  return table_.count(
+      [](const NodeRecord& record) { return record.opens.load() > 0 && record.has(kOpenPassthrough); });
+}
+
 // Counts one more open of a node, and says how the kernel is to use the file.
 fuse::OpenOut Union::open_file(NodeRecord* record, uint64_t node, uint32_t flags,
                                const fuse::Caller& caller) {

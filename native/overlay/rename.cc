@@ -83,6 +83,28 @@ int Union::move_object(const OpenFile& from, const char* name, const OpenFile& t
   return upper_.make_whiteout(from.get(), name);
 }
 
+// Whether a server that was killed had made the exchange, and not lived to write down that its objects have
+// moved; they have then.
+bool Union::finish_exchange(const Place& one, const Place& other) {
+  Found at_one;
+  Found at_other;
+  if (find_child(one.parent, one.name, at_one) != 0 || find_child(other.parent, other.name, at_other) != 0) {
+    return false;
+  }
+  if (!at_one.in_upper || !at_other.in_upper) return false;
+  NodeRecord* first = table_.find(table_.node_of_ino(ino_of_found(at_one)));
+  NodeRecord* second = table_.find(table_.node_of_ino(ino_of_found(at_other)));
+  const auto is_known_at = [&](const NodeRecord* record, const Place& place) {
+    if (record == nullptr) return false;
+    const Place known = table_.place(*record);
+    return known.parent == place.parent && known.name == place.name;
+  };
+  if (!is_known_at(first, other) && !is_known_at(second, one)) return false;
+  if (first != nullptr) table_.move(*first, one.parent, one.name);
+  if (second != nullptr) table_.move(*second, other.parent, other.name);
+  return true;
+}
+
 int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, std::string_view new_name,
                   uint32_t flags, const fuse::Caller& caller) {
   if (!has_upper_) return EROFS;
@@ -90,6 +112,11 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (new_name.size() > NAME_MAX) return ENAMETOOLONG;
   if (is_reserved(new_name)) return EINVAL;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+
+  if (exchange && caller.replayed &&
+      finish_exchange({parent, std::string(name)}, {new_parent, std::string(new_name)})) {
+    return 0;
+  }
 
   Found target;
   if (const int error = find_child(new_parent, new_name, target); error != 0) return error;
@@ -144,18 +171,11 @@ int Union::rename(uint64_t parent, std::string_view name, uint64_t new_parent, s
   if (exchange) {
     NodeRecord* other = table_.find(target_node);
     if (other == nullptr) return finish(ESTALE);
-    const auto moved = [&] {
-      table_.move(*record, new_parent, new_name);
-      table_.move(*other, parent, name);
-    };
-    if (caller.replayed && source.status.st_ino != record->object.load()) {
-      moved();
-      return finish(0);
-    }
     if (renameat2(from->get(), old_text.c_str(), to->get(), new_text.c_str(), RENAME_EXCHANGE) != 0) {
       return finish(errno);
     }
-    moved();
+    table_.move(*record, new_parent, new_name);
+    table_.move(*other, parent, name);
     return finish(0);
   }
 

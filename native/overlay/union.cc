@@ -113,8 +113,11 @@ bool Union::start() {
   dirs_ = std::make_unique<FdCache>(descriptors);
   files_ = std::make_unique<FdCache>(descriptors);
   table_.recover();
-  if (has_upper_) restore_name_counts(upper_.work(), upper_.names());
-  if (has_upper_ && image_ != nullptr) finish_names();
+  if (has_upper_) {
+    restore_names(upper_.work(), upper_.kept(), upper_.names());
+    if (image_ != nullptr) finish_names();
+    remove_unfinished();
+  }
   return true;
 }
 
@@ -216,6 +219,12 @@ int Union::entry(uint64_t parent, std::string_view name, const Found& found, fus
     forget(record->node, 1);
     record = table_.intern(ino_of(found.status), 0, parent, name, flags, object);
     if (record == nullptr) return ENOMEM;
+  }
+  if (known == 0 && found.in_upper && !record->has(kUpper | kRemoved)) {
+    // Copied up, by a server that was killed before it wrote that down, or by one of this one's threads,
+    // which is about to.
+    record->object.store(object, std::memory_order_release);
+    record->set(flags);
   }
   out.attr_valid = attr_valid(record);
   const bool one_less = found.in_upper && record->has(kOrphan) && rehome(*record, parent, name);

@@ -62,6 +62,8 @@ class Union final : public fuse::Filesystem {
 
   [[nodiscard]] bool writable() const { return has_upper_; }
   [[nodiscard]] bool wants_acl() const { return acl_; }
+  // Files that are open and that the kernel writes without asking; in any process that shares the memory.
+  [[nodiscard]] uint32_t passed_through() const;
 
   bool may_block(const fuse::Request& request) override;
   int lookup(uint64_t parent, std::string_view name, fuse::Reply& reply) override;
@@ -218,8 +220,9 @@ class Union final : public fuse::Filesystem {
 
   // names.cc
   std::string lower_identity(const struct stat& lower) const;
-  bool give_name(uint64_t parent, std::string_view name, const Found& found);
+  int give_name(uint64_t parent, std::string_view name, const Found& found);
   void finish_names();
+  void remove_unfinished() const;
 
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 
@@ -258,6 +261,7 @@ class Union final : public fuse::Filesystem {
                    uint64_t& node, Found& found);
   int make_room(const Found& found, uint64_t node);
   int set_redirect(uint64_t node);
+  bool finish_exchange(const Place& one, const Place& other);
   int move_object(const OpenFile& from, const char* name, const OpenFile& to, const char* new_name,
                   bool trade_places, bool hide);
 

@@ -70,25 +70,22 @@ bool Upper::open(const UpperOptions& options, Failure& failure) {
 
 // The subdirectory is the one that kernel overlayfs uses, and empties, as well.
 bool Upper::prepare_work(Failure& failure) {
-  if (const int before = at::open(options_.work_fd, kWorkName, O_RDONLY | O_DIRECTORY); before >= 0) {
-    const UniqueFd work(before);
+  const auto open_directory = [&](const char* name, UniqueFd& directory) {
+    const int fd = at::open(options_.work_fd, name, O_RDONLY | O_DIRECTORY);
+    if (fd >= 0) directory.reset(fd);
+    return errno_of(fd);
+  };
+  int error = 0;
+  if (mkdirat(options_.work_fd, kKeptName, 0700) != 0 && errno != EEXIST) error = errno;
+  if (error == 0) error = open_directory(kKeptName, kept_);
+  if (UniqueFd before; error == 0 && open_directory(kWorkName, before) == 0) {
     // Which of the two it was is not known yet; an object has the one.
-    for (const bool user : {false, true}) restore_name_counts(work.get(), XattrNames(user));
+    for (const bool user : {false, true}) restore_names(before.get(), kept_.get(), XattrNames(user));
   }
-  int error = remove_tree(options_.work_fd, kWorkName);
+  if (error == 0) error = remove_tree(options_.work_fd, kWorkName);
   if (error == ENOENT) error = 0;
   if (error == 0 && mkdirat(options_.work_fd, kWorkName, 0700) != 0) error = errno;
-  if (error == 0) {
-    const int fd = at::open(options_.work_fd, kWorkName, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) error = -fd;
-    work_.reset(fd < 0 ? -1 : fd);
-  }
-  if (error == 0) {
-    if (mkdirat(options_.work_fd, kKeptName, 0700) != 0 && errno != EEXIST) error = errno;
-    const int fd = at::open(options_.work_fd, kKeptName, O_RDONLY | O_DIRECTORY);
-    if (fd < 0 && error == 0) error = -fd;
-    kept_.reset(fd < 0 ? -1 : fd);
-  }
+  if (error == 0) error = open_directory(kWorkName, work_);
   if (error == 0) return true;
   return failure.set("upper", error,
                      std::string("the work directory cannot be prepared: ") + strerror(error));
@@ -177,7 +174,8 @@ int Upper::chmod(int dir, const char* name, mode_t mode) const {
 }
 
 std::string Upper::temporary_name() {
-  return "tmp-" + std::to_string(getpid()) + '-' + std::to_string(next_temporary_.fetch_add(1));
+  return std::string(kTemporary) + std::to_string(getpid()) + '-' +
+         std::to_string(next_temporary_.fetch_add(1));
 }
 
 std::string Upper::orphan_name(uint64_t node) { return "orphan-" + std::to_string(node); }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "fuse/request.h"
 #include "overlay/format.h"
@@ -60,7 +61,8 @@ class Upper {
   int chown(int dir, const char* name, uid_t uid, gid_t gid) const;
   int chmod(int dir, const char* name, mode_t mode) const;
 
-  // A name in the work directory that is not in use.
+  // What is being made is called so in the work directory; and such a name that is not in use.
+  static constexpr std::string_view kTemporary = "tmp-";
   std::string temporary_name();
   static std::string orphan_name(uint64_t node);
 

@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   CHECK(toc.attach(bytes.data(), bytes.size(), error) && toc.validate({&length, 1}, error));
   overlay::Image image(toc, {{source.get(), 0, length}});
   Mapping stats_memory = map_stats(-1);
-  fuse::Service service(image, *reinterpret_cast<Stats*>(stats_memory.data()));
+  fuse::Service service(image, *reinterpret_cast<Stats*>(stats_memory.data()), nullptr);
   Mapping slot_memory = Mapping::shared(sizeof(fuse::DeviceSlot));
   auto& slot = *reinterpret_cast<fuse::DeviceSlot*>(slot_memory.data());
 

@@ -22,6 +22,7 @@ import { hashBytes } from '../oci/digest.js';
 import type { Reference } from '../oci/reference.js';
 import type { ImageStore } from '../store/image-store.js';
 import { lockDirectory } from '../store/flock.js';
+import { holdChanges } from './hold.js';
 import { openContainer } from './open.js';
 import type { OpenedContainer } from './open.js';
 import type { ContainerRecord } from '../store/container-record.js';
@@ -34,7 +35,7 @@ export interface CommitOptions {
   message?: string;
   /** Dockerfile instructions. */
   changes?: readonly string[];
-  /** Raise EBUSY when the container changed while it was read; true when absent. */
+  /** The layer is what the container was at one moment: its changes wait, or EBUSY is raised; true when absent. */
   pause?: boolean;
   /** SOURCE_DATE_EPOCH: the time of the image, and the latest of its new layer. */
   epochSec?: number;
@@ -61,35 +62,82 @@ export async function commit(
   options: CommitOptions = {},
 ): Promise<WrittenImage> {
   if (target.form !== 'store') await checkTarget(target);
-  const opened = await openContainer(store, record);
+  const { layer, opened } = await readMoment(store, record, options);
   try {
     const base = JSON.parse(opened.base.archived.configBytes.toString('utf8')) as Record<string, unknown>;
     const own = withSettings((base['config'] ?? {}) as RunConfigJson, record);
     const config = applyChanges(own, options.changes ?? []);
-    const entries = layerEntries(opened.tree, opened.lower);
-    const layer = entries.some(isPacked) ? await packLayer(opened, entries, options) : undefined;
-    try {
-      if (options.pause !== false) await checkUnchanged(store, opened);
-      const layers: LayerBlob[] = [
-        ...opened.base.archived.layers,
-        ...(layer === undefined
-          ? []
-          : [{ ...layer, compression: 'none' as const, digest: layer.diffId, mediaType: undefined }]),
-      ];
-      const configBytes = configJson(base, config, layer?.diffId, options);
-      if (target.form === 'store') return await addToStore(target, opened.base.archived, configBytes, layers);
-      const { os, architecture, variant } = opened.base.archived.platform;
-      const image = {
-        config: configBytes,
-        layers,
-        platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
-      };
-      return await locked(target, () => writeImage(target, image));
-    } finally {
-      if (layer !== undefined) closeSync(layer.blob.fd);
+    const layers: LayerBlob[] = [
+      ...opened.base.archived.layers,
+      ...(layer === undefined
+        ? []
+        : [{ ...layer, compression: 'none' as const, digest: layer.diffId, mediaType: undefined }]),
+    ];
+    const configBytes = configJson(base, config, layer?.diffId, options);
+    if (target.form === 'store') return await addToStore(target, opened.base.archived, configBytes, layers);
+    const { os, architecture, variant } = opened.base.archived.platform;
+    const image = {
+      config: configBytes,
+      layers,
+      platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
+    };
+    return await locked(target, () => writeImage(target, image));
+  } finally {
+    if (layer !== undefined) closeSync(layer.blob.fd);
+    opened.close();
+  }
+}
+
+interface Moment {
+  opened: OpenedContainer;
+  /** undefined: nothing has changed. */
+  layer: PackedLayer | undefined;
+}
+
+/** How often a container is read that does not hold still. */
+const MOST_READS = 3;
+
+/** The layer as it is at one moment; without `pause` files as they come. Changes wait no longer than it takes to read it. */
+async function readMoment(
+  store: ContainerStore,
+  record: ContainerRecord,
+  options: CommitOptions,
+): Promise<Moment> {
+  // Refused before anything has to wait.
+  applyChanges({}, options.changes ?? []);
+  if (options.pause === false) return readOnce(store, record, options, false);
+  const hold = await holdChanges(record.id);
+  try {
+    const isStill = hold !== undefined && hold.writers === 0;
+    for (let left = MOST_READS; ; left--) {
+      try {
+        return await readOnce(store, record, options, !isStill);
+      } catch (error) {
+        if (!(error instanceof LaminaError) || error.code !== 'EBUSY' || left === 1) throw error;
+      }
     }
   } finally {
+    hold?.release();
+  }
+}
+
+async function readOnce(
+  store: ContainerStore,
+  record: ContainerRecord,
+  options: CommitOptions,
+  check: boolean,
+): Promise<Moment> {
+  const opened = await openContainer(store, record);
+  let layer: PackedLayer | undefined;
+  try {
+    const entries = layerEntries(opened.tree, opened.lower);
+    if (entries.some(isPacked)) layer = await packLayer(opened, entries, options);
+    if (check) await checkUnchanged(store, opened);
+    return { opened, layer };
+  } catch (error) {
+    if (layer !== undefined) closeSync(layer.blob.fd);
     opened.close();
+    throw error;
   }
 }
 

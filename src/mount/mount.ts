@@ -137,6 +137,7 @@ async function mountLocked(
       ...(writable === undefined ? {} : { writable }),
       logFile: table.file(id, 'log'),
       statsFile: table.file(id, 'stats'),
+      holdSocket: table.file(id, 'hold'),
       removeAtEnd: [
         ...(['json', 'log', 'stats'] as const).map((kind) => table.file(id, kind)),
         ...(lazy === undefined

@@ -59,7 +59,7 @@ export function runDirectory(): string {
 /** A mount that has not begun after this long never will. */
 const STARTING_MS = 60_000;
 
-type FileKind = 'json' | 'log' | 'stats' | 'failed' | 'fetch' | 'socket' | 'progress';
+type FileKind = 'json' | 'log' | 'stats' | 'hold' | 'failed' | 'fetch' | 'socket' | 'progress';
 
 export class MountTable {
   readonly #directory = path.join(runDirectory(), 'mounts');
@@ -68,7 +68,8 @@ export class MountTable {
     return createHash('sha256').update(mountpoint).digest('hex').slice(0, 12);
   }
 
-  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters;
+  /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters, `hold` the socket by which its
+   * changes wait;
    * `failed` is the record of one that was taken down, which its server must not remove. Of a lazy mount `fetch` is what its fetcher
    * is to do, `socket` where that listens, and `progress` how far it is. */
   file(id: string, kind: FileKind): string {
@@ -151,7 +152,7 @@ export class MountTable {
   }
 
   async remove(id: string): Promise<void> {
-    for (const kind of ['json', 'log', 'stats', 'failed', 'fetch', 'socket', 'progress'] as const)
+    for (const kind of ['json', 'log', 'stats', 'hold', 'failed', 'fetch', 'socket', 'progress'] as const)
       await rm(this.file(id, kind), { force: true });
   }
 

@@ -1,11 +1,12 @@
 // Lets one system call of a running program fail, as a filesystem that is full would: the n-th from now on of
-// those that need room.
+// those that need room. Or kills the program after the n-th call that changes something.
 //
 //   fault PID FILE
 //
-// FILE holds four 64-bit numbers: which call is to fail (0: none), the errno, how many came since the first
-// was set (to be set to 0 with it), and the number of the call that was made to fail. Prints `ready` once it
-// watches every thread of PID. Ends when it is killed; the program then goes on by itself.
+// FILE holds five 64-bit numbers: which call it is to be (0: none), the errno, how many came since the first
+// was set (to be set to 0 with it), the number of the call that it was, and what is done: 0 lets it fail, 1
+// kills PID after it, 2 PID's parent and then PID. Prints `ready` once it watches every thread of PID. Ends when it
+// is killed, the program then goes on by itself, or when the program ends.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -31,9 +32,16 @@ struct Control {
   std::atomic<std::uint64_t> error;
   std::atomic<std::uint64_t> seen;
   std::atomic<std::uint64_t> failed;
+  std::atomic<std::uint64_t> action;
 };
+constexpr std::uint64_t kFail = 0;
+constexpr std::uint64_t kKillBoth = 2;
 
 constexpr std::uint64_t kSetxattrat = 463;
+constexpr std::uint64_t kRemovexattrat = 466;
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 
 bool needs_room(std::uint64_t call, const std::uint64_t* arguments) {
   switch (call) {
@@ -60,6 +68,27 @@ bool needs_room(std::uint64_t call, const std::uint64_t* arguments) {
   }
 }
 
+bool changes(std::uint64_t call, const std::uint64_t* arguments) {
+  switch (call) {
+    case SYS_unlinkat:
+    case SYS_fchownat:
+    case SYS_fchown:
+    case SYS_chmod:
+    case SYS_fchmodat:
+    case SYS_fchmod:
+    case SYS_fchmodat2:
+    case SYS_utimensat:
+    case SYS_ftruncate:
+    case SYS_removexattr:
+    case SYS_lremovexattr:
+    case SYS_fremovexattr:
+    case kRemovexattrat:
+      return true;
+    default:
+      return needs_room(call, arguments);
+  }
+}
+
 [[noreturn]] void fail(const char* what) {
   perror(what);
   exit(1);
@@ -72,6 +101,7 @@ class Tracer {
   explicit Tracer(Control& control) : control_(control) {}
 
   void attach(pid_t process) {
+    process_ = process;
     const std::string tasks = "/proc/" + std::to_string(process) + "/task";
     DIR* directory = opendir(tasks.c_str());
     if (directory == nullptr) fail(tasks.c_str());
@@ -110,26 +140,48 @@ class Tracer {
     __ptrace_syscall_info info{};
     if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) <= 0) return;
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
-      if (control_.fail_at.load() == 0 || !needs_room(info.entry.nr, info.entry.args)) return;
+      const bool fails = control_.action.load() == kFail;
+      const auto counts = fails ? needs_room : changes;
+      if (control_.fail_at.load() == 0 || !counts(info.entry.nr, info.entry.args)) return;
       if (control_.seen.fetch_add(1) + 1 != control_.fail_at.load()) return;
       control_.failed.store(info.entry.nr);
+      stopped_.insert(thread);
       // No such call, so nothing is done.
-      user_regs_struct registers{};
-      ptrace(PTRACE_GETREGS, thread, nullptr, &registers);
-      registers.orig_rax = static_cast<unsigned long long>(-1);
-      ptrace(PTRACE_SETREGS, thread, nullptr, &registers);
-      failing_.insert(thread);
-    } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && failing_.erase(thread) > 0) {
-      user_regs_struct registers{};
-      ptrace(PTRACE_GETREGS, thread, nullptr, &registers);
-      registers.rax = static_cast<unsigned long long>(-static_cast<long long>(control_.error.load()));
-      ptrace(PTRACE_SETREGS, thread, nullptr, &registers);
+      if (fails) change(thread, [](user_regs_struct& registers) { registers.orig_rax = ~0ULL; });
+    } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && stopped_.erase(thread) > 0) {
+      if (control_.action.load() != kFail) return kill_it();
+      change(thread, [this](user_regs_struct& registers) {
+        registers.rax = static_cast<unsigned long long>(-static_cast<long long>(control_.error.load()));
+      });
     }
+  }
+
+  template <typename Change>
+  static void change(pid_t thread, Change&& make) {
+    user_regs_struct registers{};
+    ptrace(PTRACE_GETREGS, thread, nullptr, &registers);
+    make(registers);
+    ptrace(PTRACE_SETREGS, thread, nullptr, &registers);
+  }
+
+  void kill_it() const {
+    if (control_.action.load() == kKillBoth) {
+      const std::string path = "/proc/" + std::to_string(process_) + "/stat";
+      FILE* file = fopen(path.c_str(), "re");
+      pid_t parent = 0;
+      // "PID (NAME) STATE PARENT"; the name has no bracket in it.
+      if (file == nullptr || fscanf(file, "%*d (%*[^)]) %*c %d", &parent) != 1) fail(path.c_str());
+      fclose(file);
+      kill(parent, SIGKILL);
+    }
+    kill(process_, SIGKILL);
   }
 
   Control& control_;
   int waiting_ = 0;
-  std::set<pid_t> failing_;
+  pid_t process_ = 0;
+  // Threads in the call.
+  std::set<pid_t> stopped_;
 };
 
 }  // namespace

@@ -3,15 +3,10 @@
  * fail once. The call that asked for it then fails with that errno, what is shown and the upper are as they were, and the same call works
  * when there is room.
  */
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kits } from '../conformance/kit.js';
-import { compiled } from '../helpers/compile.js';
 import { isWritableServerBuilt, mountDropIn, unmountBelow, unmountDropIn } from '../helpers/drop-in.js';
 import { dumpDirectory } from '../helpers/dump-directory.js';
 import { isLaminaBuilt, laminaOk } from '../helpers/lamina.js';
@@ -20,50 +15,10 @@ import { needs, requirement } from '../helpers/require.js';
 import { runScript } from '../helpers/script.js';
 import { dockerArchive } from '../helpers/stack.js';
 import { unpackLowers } from '../helpers/unpack.js';
+import { CHANGES, kitsOf } from './changes.js';
 import { serverOf, until } from './processes.js';
+import { Tracer } from './tracer.js';
 
-/** Each one call, which is done or not. */
-const CHANGES = [
-  'chmod f 600',
-  'chown f 5 6',
-  'utimens f 1 2',
-  'setxattr f user.k v',
-  'removexattr xa user.one',
-  'setxattr acl user.k v',
-  'truncate big 100',
-  'truncate big 0',
-  'chmod big 600',
-  'chown suid 7 8',
-  'chmod d 700',
-  'setxattr xd user.k v',
-  'chmod d/sub/deep 600',
-  'chown s 5 6',
-  'chmod k/fifo 600',
-  'chown k/char 5 6',
-  'chmod l1 600',
-  'chown d/l3 5 6',
-  'truncate l2 3',
-  'rename f g',
-  'rename f d/sub/g',
-  'rename big f',
-  'rename d moved',
-  'rename d m/sub/moved',
-  'rename l1 d/sub/l4',
-  'rename s d/s',
-  'rename f d/sub/deep RENAME_EXCHANGE',
-  'rename d m RENAME_EXCHANGE',
-  'link f d/sub/linked',
-  'link l1 d/sub/l4',
-  'unlink f',
-  'unlink l2',
-  'unlink d/sub/deep',
-  'rmdir e',
-  'rmdir k/dir',
-  'mkdir d/sub/new 755',
-  'mkdir m/gone 755',
-  'symlink x d/sub/new',
-  'mknod d/sub/new fifo 600',
-] as const;
 /** As many kits for a change, and errno, as no change needs calls. */
 const MOST_CALLS = 24;
 /** One that is asked for again when there is room, and one that is not. */
@@ -92,8 +47,7 @@ describe.skipIf(!capable).each(['directories', 'an image'] as const)('over %s', 
   let scratch: Scratch;
   let dir: string;
   const at = (name: string): string => join(scratch.path, name);
-  let fault: ChildProcess;
-  let control: number;
+  let fault: Tracer | undefined;
   let start: number;
   let lowers: string[];
 
@@ -122,38 +76,17 @@ describe.skipIf(!capable).each(['directories', 'an image'] as const)('over %s', 
     if (over === 'directories') lowers = await unpackLowers(stack, at('lower'));
     else dockerArchive(stack, at('image.tar'));
     await mount('threads=1,no_uring,no_passthrough,');
-    control = openSync(at('control'), 'w+');
-    writeSync(control, Buffer.alloc(32));
     start = Date.now() / 1000 - 1;
     await until('it is served', () => serverOf(dir) !== undefined);
-    fault = spawn(
-      compiled(fileURLToPath(new URL('fault.cc', import.meta.url))),
-      [String(serverOf(dir)), at('control')],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    expect(String(((await once(fault.stdout!, 'data')) as Buffer[])[0])).toBe('ready\n');
-  });
+    fault = new Tracer(at('control'));
+    await fault.attach(serverOf(dir)!);
+  }, 120_000);
   afterAll(async () => {
-    fault?.kill();
-    if (control !== undefined) closeSync(control);
+    await fault?.close();
     unmountBelow(scratch.path);
     scratch.close();
   });
 
-  /** The `call`-th call that needs room from now on fails; 0: none. */
-  const failAt = (call: number, error: bigint): void => {
-    const numbers = Buffer.alloc(32);
-    numbers.writeBigUInt64LE(error, 8);
-    writeSync(control, numbers, 0, 32, 0);
-    numbers.writeBigUInt64LE(BigInt(call), 0);
-    writeSync(control, numbers, 0, 8, 0);
-  };
-  /** The number of the system call that was made to fail; 0 when none was. */
-  const failed = (): number => {
-    const number = Buffer.alloc(8);
-    readSync(control, number, 0, 8, 24);
-    return Number(number.readBigUInt64LE());
-  };
   /** Where objects are made, and kept until they have their names. */
   const underWay = (change: string): string[] =>
     // What changes names has a copy of the file made before, which is whole; its other names get it when they are looked up.
@@ -172,10 +105,10 @@ describe.skipIf(!capable).each(['directories', 'an image'] as const)('over %s', 
         const name = place(index, call, then);
         const run = (): Promise<string[]> => runScript(join(dir, name), change);
         const before = underWay(change);
-        failAt(call, number);
+        fault!.failAt(call, number);
         const problems = await run();
-        const which = failed();
-        failAt(0, 0n);
+        const which = fault!.hit;
+        fault!.nothing();
         isDone = which === 0;
         // A file can be removed without room for what would keep it.
         const hasFailed = which !== 0 && !(change.startsWith('unlink') && problems.length === 0);
@@ -194,8 +127,7 @@ describe.skipIf(!capable).each(['directories', 'an image'] as const)('over %s', 
   });
 
   test('what was not asked for again is as it was, and all else is done, now and after a remount', async () => {
-    fault.kill();
-    await once(fault, 'exit');
+    await fault!.detach();
     expect(left.length).toBeGreaterThan(CHANGES.length);
     const before = await dumpDirectory(dir);
     compareKits(before);
@@ -221,18 +153,3 @@ describe.skipIf(!capable).each(['directories', 'an image'] as const)('over %s', 
     });
   }
 });
-
-/** The lines of each kit, its own name taken off, with `now` for times since `start`. */
-function kitsOf(dump: string, start: number): Map<string, string[]> {
-  const kits = new Map<string, string[]>();
-  for (const line of dump.split('\n')) {
-    const name = /^\/([^/ ]+)/.exec(line)?.[1];
-    if (name === undefined) continue;
-    const fields = line
-      .split(' ')
-      .map((field) => (field.startsWith(`/${name}`) ? field.slice(name.length + 1) : field));
-    if (Number(fields[6]) >= start) fields[6] = 'now';
-    kits.set(name, [...(kits.get(name) ?? []), fields.join(' ')]);
-  }
-  return kits;
-}

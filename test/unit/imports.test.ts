@@ -35,7 +35,7 @@ const NATIVE_ORDER = [
   ['fuse', 'toc', 'scan', 'load', 'monitor'],
   ['overlay'],
   ['options'],
-  ['session'],
+  ['session', 'hold_socket'],
   ['supervisor'],
   ['stack_options'],
   ['stack'],

@@ -23,8 +23,8 @@ export function register(parent: Command): void {
     .option('-a, --author <string>', 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")')
     .option('-c, --change <list>', 'Apply Dockerfile instruction to the created image', gather, [])
     .option('-m, --message <string>', 'Commit message')
-    .option('-p, --pause', 'Fail if the container changes during commit', true)
-    .option('--no-pause', 'Take files as they come when the container changes during commit')
+    .option('-p, --pause', 'Make changes of the container wait during commit', true)
+    .option('--no-pause', 'Let the container change during commit, and take files as they come')
     .action(async (name: string, target: string | undefined, flags: Flags) => {
       checkPause(command);
       const [{ commit, parseTarget }, { parseTagName }, { openImages }] = await Promise.all([

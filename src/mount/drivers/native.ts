@@ -46,6 +46,8 @@ export interface ServerJob {
   /** What the server prints goes here; its counters lie there. */
   logFile: string;
   statsFile: string;
+  /** Where the server of what can be written makes the socket by which its changes are held; another process may. */
+  holdSocket?: string;
   /** Read-only directories above the image, bottom to top. */
   lowerDirectories: readonly string[];
   /** Above all these; also where the mount is read-only. */
@@ -123,6 +125,7 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     if (writable !== undefined) {
       args.push('--upper-fd', String(FIRST_FD + 3), '--work-fd', String(FIRST_FD + 4));
       if (writable.userXattrs) args.push('--userxattr');
+      if (job.holdSocket !== undefined) args.push('--hold-socket', job.holdSocket);
     }
     lowerDirectories.forEach((_, index) =>
       args.push('--lower-fd', String(FIRST_FD + 3 + own.length + index)),
