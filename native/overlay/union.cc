@@ -114,7 +114,10 @@ bool Union::start() {
   files_ = std::make_unique<FdCache>(descriptors);
   table_.recover();
   if (has_upper_) restore_name_counts(upper_.work(), upper_.names());
-  if (has_upper_ && image_ != nullptr) finish_names();
+  if (has_upper_ && image_ != nullptr) {
+    finish_names();
+    take_over_index();
+  }
   return true;
 }
 

@@ -1,6 +1,9 @@
 /** A container opened for reading: its image, its upper directory as it is now, and both as the tree that a mount shows. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { fromSystemError } from '../errors.js';
 import type { OpenedImage } from '../image/open.js';
+import { indexedFiles } from '../layer/kernel-index.js';
 import { OverlaidTree } from '../layer/overlaid.js';
 import type { TreeReader } from '../layer/tree.js';
 import { readUpper } from '../layer/upper.js';
@@ -29,6 +32,16 @@ export function overlayPrefix({ userXattrs }: ContainerRecord): OverlayPrefix {
   return userXattrs ? 'user.overlay.' : 'trusted.overlay.';
 }
 
+/** What kernel overlayfs keeps beside the upper; nothing where it never was at work. */
+async function readIndex(store: ContainerStore, record: ContainerRecord): Promise<Map<number, UpperNode>> {
+  const directory = path.join(store.workOf(record), 'index');
+  if (!existsSync(directory)) return new Map();
+  const [root, ...files] = await scanDirectory(directory, { depth: 1 });
+  // It lies beside the upper (store.ts).
+  const name = '../work/index';
+  return indexedFiles(readUpper([{ ...root!, name }, ...files], overlayPrefix(record)));
+}
+
 /** Raises EBASE, EUPPER, EIO and what opening the image raises. */
 export async function openContainer(
   store: ContainerStore,
@@ -44,7 +57,7 @@ export async function openContainer(
   try {
     const lower = await base.toc();
     const upper = readUpper(await scanDirectory(directory), overlayPrefix(record));
-    const tree = new OverlaidTree(lower, upper);
+    const tree = new OverlaidTree(lower, upper, await readIndex(store, record));
     const files = new UpperFiles(directory);
     closers.push(() => files.close());
     const sources = [...base.sources, ...tree.files.map((node) => files.source(node))];

@@ -37,7 +37,7 @@ export async function withMount<T>(
       image,
       mountpoint,
       options,
-      'native',
+      undefined,
       undefined,
       containerLayer(store, record),
     );

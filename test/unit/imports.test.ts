@@ -31,10 +31,12 @@ const TYPESCRIPT_ORDER = [
 const NATIVE_ORDER = [
   ['sys'],
   ['fuse', 'toc', 'scan', 'load'],
+  ['erofs'],
   ['overlay'],
   ['options'],
   ['session'],
   ['supervisor'],
+  ['kernel_union'],
   ['stack_options'],
   ['stack'],
   ['main'],
