@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fuse/mount.h"
+#include "kernel_union.h"
 #include "load/load.h"
 #include "monitor/monitor.h"
 #include "scan/scan.h"
@@ -28,6 +29,7 @@ constexpr const char* kUsage =
     "ARG]...\n"
     "           [--upper-fd N --work-fd N] [--lower-fd N]... [--userxattr] [--passthrough | "
     "--no-passthrough]\n"
+    "           [--kernel-union DIR]\n"
     "       lamina-fuse [-f] -o lowerdir=TOP:..:BOTTOM[,upperdir=DIR,workdir=DIR][,OPTION]... MOUNTPOINT\n"
     "       lamina-fuse umount [--lazy] [--force] MOUNTPOINT\n"
     "       lamina-fuse scan|apply|lock ... (native/scan/scan.h)\n"
@@ -42,7 +44,8 @@ int serve(const std::vector<std::string>& arguments) {
     lamina::report_failure(options.control_fd, failure);
     return 1;
   }
-  return lamina::run_supervisor(options);
+  return options.image_mountpoint.empty() ? lamina::run_supervisor(options)
+                                          : lamina::run_kernel_union(options);
 }
 
 int umount(const std::vector<std::string>& arguments) {

@@ -146,6 +146,9 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
       good = parse_number(value, options.threads) && options.threads >= 1 && options.threads <= kMaxThreads;
     } else if (name == "--depth") {
       good = parse_number(value, options.depth) && options.depth >= 1 && options.depth <= kMaxDepth;
+    } else if (name == "--kernel-union") {
+      options.image_mountpoint = value;
+      good = value.starts_with('/');
     } else if (name == "--fsname") {
       options.mount.fsname = value;
     } else if (name == "--options") {
@@ -169,6 +172,10 @@ bool parse_serve_options(const std::vector<std::string>& arguments, ServeOptions
   }
   if (options.layers.upper.upper_fd < 0 && !options.mount.read_only) {
     return failure.set("options", EINVAL, "rw needs --upper-fd");
+  }
+  if (!options.image_mountpoint.empty() && (options.layers.upper.upper_fd < 0 || !options.supervisor ||
+                                            options.toc_fd < 0 || !options.layers.lower_fds.empty())) {
+    return failure.set("options", EINVAL, "--kernel-union is for an upper over an image");
   }
   // Given bottom to top, as layers are everywhere; searched from the top.
   std::reverse(options.layers.lower_fds.begin(), options.layers.lower_fds.end());

@@ -40,6 +40,9 @@ struct ServeOptions {
   std::optional<bool> passthrough;
   bool supervisor = true;
   fuse::MountOptions mount;
+  // When kernel overlayfs is to serve what can be written to: an empty directory for the image's own mount,
+  // which is removed; else empty.
+  std::string image_mountpoint;
 };
 
 // Server threads; so many queues of requests help no machine.

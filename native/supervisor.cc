@@ -49,7 +49,7 @@ void write_line(int fd, const std::string& line) {
 sigset_t handled_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
   return set;
 }
 
@@ -134,10 +134,20 @@ class Supervisor {
       if ((watched[1].revents & POLLIN) != 0) server_is_ready();
       signalfd_siginfo signal;
       while (read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
+        if (signal.ssi_signo == SIGQUIT) return end_now();
         if (signal.ssi_signo != SIGCHLD) start_unmount();
       }
       if (!reap()) return give_up("the server dies again and again");
     }
+    return 0;
+  }
+
+  // What `umount --force` is to those for whom umount2(2) cannot end the connection: its last descriptor
+  // goes.
+  int end_now() {
+    if (server_ > 0) kill(server_, SIGKILL);
+    fuse::unmount_image(options_.mount.mountpoint, fuse::Unmount::kForce, session_.by_helper());
+    remove_files();
     return 0;
   }
 

@@ -115,7 +115,10 @@ bool Union::start() {
   table_.recover();
   if (has_upper_) {
     restore_names(upper_.work(), upper_.kept(), upper_.names());
-    if (image_ != nullptr) finish_names();
+    if (image_ != nullptr) {
+      finish_names();
+      take_over_index();
+    }
     remove_unfinished();
   }
   return true;

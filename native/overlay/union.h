@@ -223,6 +223,9 @@ class Union final : public fuse::Filesystem {
   int give_name(uint64_t parent, std::string_view name, const Found& found);
   void finish_names();
   void remove_unfinished() const;
+  // The same for files that kernel overlayfs has copied up (kernel_index.cc).
+  void take_over_index();
+  [[nodiscard]] bool is_in_place(uint32_t dir) const;
 
   std::mutex& copy_lock(uint64_t node) { return copy_locks_[node % kCopyLocks]; }
 

@@ -91,6 +91,13 @@ bool Upper::prepare_work(Failure& failure) {
                      std::string("the work directory cannot be prepared: ") + strerror(error));
 }
 
+bool Upper::has_kept() const {
+  bool found = false;
+  const int fd = at::open(kept(), at::kSelf, O_RDONLY | O_DIRECTORY);
+  if (fd >= 0) for_each_entry(fd, [&](const char*, uint8_t, int) { found = true; });
+  return found;
+}
+
 void Upper::tidy() const { unlinkat(work(), kWhiteoutName, 0); }
 
 bool Upper::probe(Failure& failure) {

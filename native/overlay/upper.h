@@ -52,6 +52,7 @@ class Upper {
   [[nodiscard]] int work() const { return work_.get(); }
   // Copied-up files some of whose names are still only in a lower layer, by the number of the lower file.
   [[nodiscard]] int kept() const { return kept_.get(); }
+  [[nodiscard]] bool has_kept() const;
   [[nodiscard]] const XattrNames& names() const { return *names_; }
   [[nodiscard]] bool has_acl() const { return has_acl_; }
   // Ownership, mode and type are kept in an attribute (override.h).

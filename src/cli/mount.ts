@@ -30,7 +30,7 @@ export function register(program: Command): void {
     .argument('<image>')
     .argument('<dir>')
     .option('--allow-other', 'Let users other than the one who mounts see the files')
-    .option('--driver <string>', 'Driver that serves the mount ("native", "fuse-native")')
+    .option('--driver <string>', 'Driver that serves the mount ("native", "overlay", "fuse-native")')
     .option('--foreground', 'Stay until the mount ends; an interrupt unmounts it')
     .option(
       '--max-inflated <bytes>',
@@ -190,9 +190,9 @@ async function createOf(
 }
 
 function parseDriver(text: string | undefined): DriverName | undefined {
-  if (text === undefined || text === 'native' || text === 'fuse-native') return text;
+  if (text === undefined || text === 'native' || text === 'overlay' || text === 'fuse-native') return text;
   throw new LaminaError('EUSAGE', `unknown driver "${text}"`, {
-    hint: 'The drivers are "native" and "fuse-native".',
+    hint: 'The drivers are "native", "overlay" (what can be written to) and "fuse-native".',
   });
 }
 

@@ -1,6 +1,9 @@
 /** A container opened for reading: its image, its upper directory as it is now, and both as the tree that a mount shows. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { fromSystemError } from '../errors.js';
 import type { OpenedImage } from '../image/open.js';
+import { indexedFiles } from '../layer/kernel-index.js';
 import { OverlaidTree } from '../layer/overlaid.js';
 import type { TreeReader } from '../layer/tree.js';
 import { readUpper } from '../layer/upper.js';
@@ -27,6 +30,16 @@ export interface OpenedContainer {
 
 export function overlayPrefix({ userXattrs }: ContainerRecord): OverlayPrefix {
   return userXattrs ? 'user.overlay.' : 'trusted.overlay.';
+}
+
+/** What kernel overlayfs keeps beside the upper; nothing where it never was at work. */
+async function readIndex(upperDirectory: string, prefix: OverlayPrefix): Promise<Map<number, UpperNode>> {
+  // Where store.ts puts it.
+  const name = '../work/index';
+  const directory = path.join(upperDirectory, name);
+  if (!existsSync(directory)) return new Map();
+  const [root, ...files] = await scanDirectory(directory, { depth: 1 });
+  return indexedFiles(readUpper([{ ...root!, name }, ...files], prefix));
 }
 
 /** Raises EBASE, EUPPER, EIO and what opening the image raises. */
@@ -58,7 +71,7 @@ export async function openUpper(
   try {
     const lower = await base.toc();
     const upper = readUpper(await scanDirectory(directory), prefix);
-    const tree = new OverlaidTree(lower, upper);
+    const tree = new OverlaidTree(lower, upper, await readIndex(directory, prefix));
     const files = new UpperFiles(directory);
     const sources = [...base.sources, ...tree.files.map((node) => files.source(node))];
     return { lower, upper, tree, view: new ImageView(tree, sources), close: () => files.close() };

@@ -45,8 +45,9 @@ export function layerEntries(
   lower: TreeReader,
   options: { forPeople?: boolean } = {},
 ): LayerEntry[] {
-  const entries = new Collector(tree, lower, new Map(), options.forPeople === true).collect();
-  if (options.forPeople === true) return entries;
+  const forPeople = options.forPeople === true;
+  const entries = new Collector(tree, lower, indexedNames(tree), forPeople).collect();
+  if (forPeople) return entries;
   const others = otherNames(tree, lower, entries);
   return others.size === 0 ? entries : new Collector(tree, lower, others, false).collect();
 }
@@ -171,14 +172,22 @@ function otherNames(tree: OverlaidTree, lower: TreeReader, entries: readonly Lay
   const wanted = new Set(
     [...counts].filter(([ino, count]) => count < lower.inode(ino).nlink).map(([ino]) => ino),
   );
+  if (wanted.size === 0) return new Map();
+  return namesOf(tree, (ino) => wanted.has(ino) || tree.isIndexed(ino));
+}
+
+/** Names of the lower tree that lead to a file of the upper. */
+function indexedNames(tree: OverlaidTree): Forced {
+  return tree.hasIndexed ? namesOf(tree, (ino) => tree.isIndexed(ino)) : new Map();
+}
+
+function namesOf(tree: OverlaidTree, isWanted: (ino: number) => boolean): Forced {
   const forced = new Map<ByteString, Set<ByteString>>();
-  if (wanted.size === 0) return forced;
-  const listed = new Set(entries.map(({ path }) => path));
   const visit = (ino: number, path: ByteString): void => {
     for (const entry of tree.entries(ino)) {
       const at = path === '' ? entry.name : `${path}/${entry.name}`;
       if (entry.type === 'dir') visit(entry.ino, at);
-      else if (wanted.has(entry.ino) && !listed.has(at)) force(forced, at);
+      else if (isWanted(entry.ino)) force(forced, at);
     }
   };
   visit(ROOT_INO, '');

@@ -19,6 +19,8 @@ export interface Overlaid {
   nlink: number;
   /** file with content of its own: its place in `files`, else -1. */
   fileIndex: number;
+  /** Names in the lower tree lead to it as well. */
+  isIndexed: boolean;
 }
 
 export class OverlaidTree implements TreeReader {
@@ -30,14 +32,30 @@ export class OverlaidTree implements TreeReader {
   readonly #overlaid = new Map<number, Overlaid>();
   /** Inode on the disk -> ino: the names of one file are one inode. */
   readonly #inos = new Map<string, number>();
+  /** Lower files that the upper describes under names of the lower tree too -> their inos here. */
+  readonly #indexed = new Map<number, number>();
   #nextIno: number;
 
-  /** Raises EUPPER where a metacopy has lost its lower file. */
-  constructor(lower: TreeReader, root: UpperNode) {
+  /**
+   * @param indexed copied-up files by lower ino, for names that are not in the upper (kernel-index.ts)
+   * Raises EUPPER where a metacopy has lost its lower file.
+   */
+  constructor(lower: TreeReader, root: UpperNode, indexed: ReadonlyMap<number, UpperNode> = new Map()) {
     this.#lower = lower;
     this.layers = lower.layers;
     this.#nextIno = lower.inodeCount + 1;
     this.#place(root, ROOT_INO, ROOT_INO, root.opaque ? undefined : ROOT_INO);
+    for (const [lowerIno, node] of indexed) this.#placeIndexed(node, lowerIno);
+  }
+
+  /** Whether names of the lower tree may lead to what the upper describes. */
+  get hasIndexed(): boolean {
+    return this.#indexed.size > 0;
+  }
+
+  /** Whether an inode is such a file. */
+  isIndexed(ino: number): boolean {
+    return this.#overlaid.get(ino)?.isIndexed === true;
   }
 
   get inodeCount(): number {
@@ -81,20 +99,20 @@ export class OverlaidTree implements TreeReader {
 
   lookup(parentIno: number, name: ByteString): number | undefined {
     const found = this.#overlaid.get(parentIno);
-    if (found === undefined) return this.#lower.lookup(parentIno, name);
+    if (found === undefined) return this.#shown(this.#lower.lookup(parentIno, name));
     const child = found.upper.children?.get(name);
     if (child !== undefined) return child.type === 'whiteout' ? undefined : this.#inoOf(child);
     return found.upper.type === 'dir' && found.lowerIno !== undefined
-      ? this.#lower.lookup(found.lowerIno, name)
+      ? this.#shown(this.#lower.lookup(found.lowerIno, name))
       : undefined;
   }
 
   entries(ino: number): TreeEntry[] {
     const found = this.#overlaid.get(ino);
-    if (found === undefined) return this.#lower.entries(ino);
+    if (found === undefined) return this.#lowerEntries(ino);
     const { children } = found.upper;
     if (children === undefined) return [];
-    const entries = found.lowerIno === undefined ? [] : this.#lower.entries(found.lowerIno);
+    const entries = found.lowerIno === undefined ? [] : this.#lowerEntries(found.lowerIno);
     const shown = entries.filter(({ name }) => !children.has(name));
     for (const [name, child] of children) {
       if (child.type !== 'whiteout') shown.push({ name, ino: this.#inoOf(child), type: child.type });
@@ -112,6 +130,29 @@ export class OverlaidTree implements TreeReader {
     return [{ logical: 0, length: upper.sizeBytes, source, offset: 0 }];
   }
 
+  #lowerEntries(ino: number): TreeEntry[] {
+    const entries = this.#lower.entries(ino);
+    if (!this.hasIndexed) return entries;
+    return entries.map((entry) => ({ ...entry, ino: this.#shown(entry.ino) }));
+  }
+
+  /** What stands for a lower inode. */
+  #shown<Ino extends number | undefined>(lowerIno: Ino): Ino | number {
+    return lowerIno === undefined ? lowerIno : (this.#indexed.get(lowerIno) ?? lowerIno);
+  }
+
+  #placeIndexed(node: UpperNode, lowerIno: number): void {
+    // A file in many pieces has a number that does not tell its ino: then only its names in the upper count.
+    if (lowerIno > this.#lower.inodeCount || this.#lower.inode(lowerIno).type !== node.type) return;
+    let ino = this.#inos.get(keyOf(node));
+    if (ino === undefined) this.#place(node, (ino = this.#nextIno++), ROOT_INO, lowerIno);
+    const placed = this.#overlaid.get(ino)!;
+    if (placed.upper.metacopy) placed.lowerIno = lowerIno;
+    placed.isIndexed = true;
+    placed.nlink = node.linksInUnion ?? placed.nlink;
+    this.#indexed.set(lowerIno, ino);
+  }
+
   #place(node: UpperNode, ino: number, parent: number, lowerIno: number | undefined): void {
     const isOwnContent = node.type === 'file' && !node.metacopy;
     const fileIndex = isOwnContent ? this.files.push(node) - 1 : -1;
@@ -121,6 +162,7 @@ export class OverlaidTree implements TreeReader {
       parent,
       nlink: node.type === 'dir' ? 2 : 1,
       fileIndex,
+      isIndexed: false,
     });
     this.#inos.set(keyOf(node), ino);
     for (const [name, child] of node.children ?? []) {

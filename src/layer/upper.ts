@@ -59,6 +59,8 @@ export interface UpperNode {
   redirect: ByteString | undefined;
   /** file: attributes are this one's, the content is the lower file's. */
   metacopy: boolean;
+  /** All names of a file in kernel overlayfs's index, those of the lower tree included. */
+  linksInUnion: number | undefined;
   /** What the disk says, to tell names of one inode, and whether anything changed. */
   disk: DiskEntry;
 }
@@ -151,6 +153,7 @@ function nodeOf(
     opaque: false,
     redirect: undefined,
     metacopy: false,
+    linksInUnion: undefined,
     disk,
   };
   if (isWhiteoutEntry(disk, parent?.disk, prefix)) return { ...node, type: 'whiteout' };
@@ -160,9 +163,16 @@ function nodeOf(
     node.children = new Map();
     node.opaque = own.get('opaque')?.toString('latin1') === 'y';
   }
+  node.linksInUnion = linksInUnion(own.get('nlink'), disk);
   node.metacopy = node.type === 'file' && own.has('metacopy');
   if (node.type === 'dir' || node.metacopy) node.redirect = redirectOf(own.get('redirect'), path);
   return node;
+}
+
+/** `U+N`, `U-N`: so many more names, or fewer, than the upper inode has (fs/overlayfs/util.c, ovl_set_nlink_common). */
+function linksInUnion(value: Buffer | undefined, { nlink }: DiskEntry): number | undefined {
+  const [, difference] = /^U([+-]\d+)/.exec(value?.toString('latin1') ?? '') ?? [];
+  return difference === undefined ? undefined : nlink + Number(difference);
 }
 
 /** A 0:0 character device; or, where devices cannot be made, an empty file in a directory that says it holds such. */

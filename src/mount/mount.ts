@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
-import { realpath, stat } from 'node:fs/promises';
+import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { Cache } from '../store/cache.js';
 import { withLock } from '../store/lock.js';
@@ -10,11 +10,11 @@ import { verifyLayers } from '../store/verify.js';
 import type { UnverifiedLayer } from '../store/verify.js';
 import type { ByteSource } from '../tar/source.js';
 import { startNative } from './drivers/native.js';
-import type { LazyServer, WritableLayer } from './drivers/native.js';
+import type { LazyServer, RunningServer, ServerJob, WritableLayer } from './drivers/native.js';
 import { undoFile } from './drivers/portable/undo-file.js';
 import type { DriverName, MountOptions } from './options.js';
 import { serverBinary } from '../server-binary.js';
-import { mountedDirectories, MountTable, processStart } from './table.js';
+import { isMountOf, mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 import { resolveMountpoint, umount } from './umount.js';
 import { needsUserXattrs } from './user-xattrs.js';
@@ -147,6 +147,10 @@ async function mountLocked(
       ],
     };
     const choice = chooseDriver(driver, warn);
+    if (driver === 'overlay' && (writable === undefined || options.lowerDirectories.length > 0))
+      throw new LaminaError('EDRIVER', 'the overlay driver serves an upper directory over an image', {
+        hint: 'Mount a container, or an image with --rw, and no lowerdir.',
+      });
     if (
       choice.driver === 'fuse-native' &&
       (options.lowerDirectories.length > 0 || options.upper !== undefined)
@@ -164,11 +168,14 @@ async function mountLocked(
       });
     if (writable !== undefined && choice.driver === 'native' && existsSync(undoFile(writable.workDirectory)))
       await (await import('./drivers/portable/recover.js')).recoverLayer(writable);
-    record.driver = choice.driver;
-    const server =
+    const { server, name } =
       choice.driver === 'native'
-        ? await startNative(choice.binary, job)
-        : await (await import('./drivers/fuse-native.js')).startFuseNative(job);
+        ? await startServer(choice.binary, job, driver, table.imageDirectory(id))
+        : {
+            server: await (await import('./drivers/fuse-native.js')).startFuseNative(job),
+            name: 'fuse-native' as const,
+          };
+    record.driver = name;
     record.pid = server.pid;
     record.pidStart = processStart(server.pid) ?? '';
     await table.write(record);
@@ -201,6 +208,31 @@ function prepareLazy(
   return { maps, timeoutMs, socket, fetcher: [...command, file] };
 }
 
+/** By way of kernel overlayfs where that is asked for: it writes faster than any server could. */
+async function startServer(
+  binary: string,
+  job: ServerJob,
+  driver: DriverName | undefined,
+  imageDirectory: string,
+): Promise<{ server: RunningServer; name: DriverName }> {
+  if (driver !== 'overlay') return { server: await startNative(binary, job), name: 'native' };
+  await emptyDirectory(imageDirectory);
+  try {
+    return { server: await startNative(binary, { ...job, imageDirectory }), name: 'overlay' };
+  } catch (error) {
+    await rmdir(imageDirectory).catch(() => {});
+    throw error;
+  }
+}
+
+/** What a process that was killed has left mounted there goes. */
+async function emptyDirectory(directory: string): Promise<void> {
+  await mkdir(directory, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+    if (mountedDirectories().has(directory)) await umount(directory, { lazy: true });
+  });
+}
+
 function writableLayer({ container }: MountImage, { upper }: MountOptions): WritableLayer | undefined {
   if (container !== undefined || upper === undefined) return container;
   return { what: 'the upper directory', userXattrs: needsUserXattrs(), ...upper };
@@ -211,7 +243,7 @@ async function freeMountpoint(directory: string, table: MountTable): Promise<str
   const unresolved = await resolveMountpoint(directory);
   const record = await table.read(unresolved);
   const type = mountedDirectories().get(unresolved);
-  if (type === 'fuse.lamina' || (type?.startsWith('fuse') && record !== undefined)) {
+  if (isMountOf(record, type)) {
     if (record === undefined || table.isServed(record)) {
       throw new LaminaError('EBUSY', `an image is already mounted on ${directory}`, {
         path: directory,

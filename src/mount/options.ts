@@ -22,7 +22,11 @@ const DIRECTORY_OPTIONS = new Set(['lowerdir', 'upperdir', 'workdir']);
 const VERIFY_MODES = ['background', 'before', 'none'] as const;
 
 export type VerifyMode = (typeof VERIFY_MODES)[number];
-export type DriverName = 'native' | 'fuse-native';
+/**
+ * `native`: the native server does it all. `overlay`: kernel overlayfs writes to the upper, over the image that the native server shows.
+ * `fuse-native`: the portable driver.
+ */
+export type DriverName = 'native' | 'overlay' | 'fuse-native';
 
 export interface MountOptions {
   readOnly: boolean;

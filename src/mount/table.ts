@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fromSystemError, LaminaError } from '../errors.js';
 import type { DriverName } from './options.js';
@@ -66,6 +66,11 @@ export class MountTable {
 
   idOf(mountpoint: string): string {
     return createHash('sha256').update(mountpoint).digest('hex').slice(0, 12);
+  }
+
+  /** Where the image is mounted until overlayfs has taken hold of it. */
+  imageDirectory(id: string): string {
+    return path.join(this.#directory, `${id}.image`);
   }
 
   /** A file that belongs to a mount: `json` is its record, `log` what its server printed, `stats` its counters, `hold` the socket by which its
@@ -154,6 +159,7 @@ export class MountTable {
   async remove(id: string): Promise<void> {
     for (const kind of ['json', 'log', 'stats', 'hold', 'failed', 'fetch', 'socket', 'progress'] as const)
       await rm(this.file(id, kind), { force: true });
+    await rmdir(this.imageDirectory(id)).catch(() => {});
   }
 
   /** All mounts with a record, oldest first. Records of mounts that ended without removing theirs are cleared away. */
@@ -191,7 +197,7 @@ export class MountTable {
   #stateOf(record: MountRecord, mounted: ReadonlyMap<string, string>): MountState | undefined {
     // Between writing the record and the mount itself a moment passes.
     if (record.pid === 0) return Date.now() - Date.parse(record.createdAt) < STARTING_MS ? 'live' : undefined;
-    const isMounted = mounted.get(record.mountpoint)?.startsWith('fuse') ?? false;
+    const isMounted = isMountOf(record, mounted.get(record.mountpoint));
     if (this.isServed(record)) return isMounted ? 'live' : 'hidden';
     return isMounted ? 'stale' : undefined;
   }
@@ -262,6 +268,15 @@ const TEXT_FIELDS = [
   'verify',
 ] as const;
 
+/** Whether what is mounted there can be `record`'s, or without one, is certainly Lamina's. */
+export function isMountOf(record: MountRecord | undefined, type: string | undefined): boolean {
+  if (type === undefined) return false;
+  return type === 'fuse.lamina' || type === OVERLAY_TYPE || (record !== undefined && type.startsWith('fuse'));
+}
+
+/** What `mountedDirectories` calls an overlayfs over an image of ours. */
+const OVERLAY_TYPE = 'overlay.lamina';
+
 /** Mountpoint -> filesystem type, the uppermost mount of each; paths as the kernel knows them, unescaped. */
 export function mountedDirectories(): Map<string, string> {
   return new Map([...mountLines()].map(({ mountpoint, type }) => [mountpoint, type]));
@@ -282,9 +297,10 @@ function* mountLines(): Generator<{ mountpoint: string; type: string; device: st
   for (const line of text.split('\n')) {
     const [before, after] = line.split(' - ');
     const [, , device, , mountpoint] = before?.split(' ') ?? [];
-    const type = after?.split(' ')[0];
-    if (device !== undefined && mountpoint !== undefined && type !== undefined)
-      yield { mountpoint: unescapeOctal(mountpoint), type, device };
+    const [type, source] = after?.split(' ') ?? [];
+    if (device === undefined || mountpoint === undefined || type === undefined) continue;
+    const isOverlay = type === 'overlay' && source?.startsWith('lamina:');
+    yield { mountpoint: unescapeOctal(mountpoint), type: isOverlay ? OVERLAY_TYPE : type, device };
   }
 }
 

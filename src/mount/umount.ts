@@ -5,7 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { LaminaError } from '../errors.js';
 import { serverBinary } from '../server-binary.js';
-import { mountedDirectories, MountTable, processStart } from './table.js';
+import { isMountOf, mountedDirectories, MountTable, processStart } from './table.js';
 import type { MountRecord } from './table.js';
 
 const run = promisify(execFile);
@@ -26,13 +26,13 @@ export async function umount(directory: string, options: UmountOptions = {}): Pr
   const mountpoint = await resolveMountpoint(directory);
   const record = await table.read(mountpoint);
   const type = mountedDirectories().get(mountpoint);
-  if (type === undefined || !type.startsWith('fuse')) {
+  if (type === undefined || !(isMountOf(record, type) || type.startsWith('fuse'))) {
     const failed = await table.readFailed(mountpoint);
     if (record !== undefined || failed !== undefined) await table.remove(table.idOf(mountpoint));
     if (failed !== undefined) return;
     throw new LaminaError('ENOTMOUNTED', `${directory} is not mounted`, { path: directory });
   }
-  if (record === undefined && type !== 'fuse.lamina') {
+  if (!isMountOf(record, type)) {
     throw new LaminaError('ENOTMOUNTED', `${directory} is a mount of type ${type}, not Lamina's`, {
       path: directory,
     });
@@ -59,12 +59,13 @@ async function unmountNow(
   record: MountRecord | undefined,
 ): Promise<void> {
   const flags = [...(options.force ? ['--force'] : []), ...(options.lazy ? ['--lazy'] : [])];
-  // What root does by a flag of umount2(2), the supervisor does for everyone else: ending the connection.
-  if (options.force && process.getuid?.() !== 0 && record?.driver === 'native' && record.pid > 0)
-    flags.push('--supervisor', String(record.pid));
   const [command, args] = umountCommand(mountpoint, flags);
   try {
     await run(command, args);
+    // Where umount2(2) cannot end the connection, its supervisor does.
+    const isConnected = process.getuid?.() !== 0 || record?.driver === 'overlay';
+    if (options.force && isConnected && record !== undefined && record.driver !== 'fuse-native')
+      endNow(record);
   } catch (error) {
     // `errno=N NAME message` of lamina-fuse, or the words of the system's own commands; the mountpoint may hold any word.
     const text = (
@@ -87,6 +88,15 @@ async function unmountNow(
       path: mountpoint,
       cause: error,
     });
+  }
+}
+
+function endNow({ pid, pidStart }: MountRecord): void {
+  if (pid === 0 || processStart(pid) !== pidStart) return;
+  try {
+    process.kill(pid, 'SIGQUIT');
+  } catch {
+    // It has ended at this moment.
   }
 }
 

@@ -33,10 +33,12 @@ const TYPESCRIPT_ORDER = [
 const NATIVE_ORDER = [
   ['sys'],
   ['fuse', 'toc', 'scan', 'load', 'monitor'],
+  ['erofs'],
   ['overlay'],
   ['options'],
   ['session', 'hold_socket'],
   ['supervisor'],
+  ['kernel_union'],
   ['stack_options'],
   ['stack'],
   ['main'],

@@ -52,6 +52,8 @@ export interface ServerJob {
   lowerDirectories: readonly string[];
   /** Above all these; also where the mount is read-only. */
   writable?: WritableLayer;
+  /** An empty directory for the image, where kernel overlayfs is to lie over it; the server removes it. */
+  imageDirectory?: string;
   /** Removed by the server when the mount ends. */
   removeAtEnd: readonly string[];
 }
@@ -77,6 +79,11 @@ const STEPS: Record<string, { code: ErrorCode; what: string; hint?: string }> = 
     hint: 'Load the fuse module (modprobe fuse); in a container, give it the device (--device /dev/fuse).',
   },
   mount: { code: 'EMOUNT', what: 'mount(2) failed' },
+  overlay: {
+    code: 'EDRIVER',
+    what: 'kernel overlayfs cannot be used here',
+    hint: 'Leave out --driver: the native server then does what overlayfs would.',
+  },
   upper: { code: 'EMOUNT', what: 'the server cannot use the directories' },
   init: {
     code: 'ENOFUSE',
@@ -135,6 +142,7 @@ export async function startNative(binary: string, job: ServerJob): Promise<Runni
     if (!job.options.uring) args.push('--no-uring');
     if (job.options.passthrough !== undefined)
       args.push(job.options.passthrough ? '--passthrough' : '--no-passthrough');
+    if (job.imageDirectory !== undefined) args.push('--kernel-union', job.imageDirectory);
     if (job.options.threads > 0) args.push('--threads', String(job.options.threads));
     args.push(job.mountpoint);
     const child = spawn(binary, args, {
