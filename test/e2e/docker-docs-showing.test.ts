@@ -271,7 +271,7 @@ alpine:latest           a8560b36e8b8       37.8MB         11.2MB    U
         String.raw`docker image list --format "table {{.ID}}\t{{.Repository}}\t{{.Tag}}\t{{.Size}}"`,
         'IMAGE ID  REPOSITORY  TAG  SIZE\nd0e008c6cf02  ubuntu  24.04  15B\nd0e008c6cf02  ubuntu  latest  15B',
       ],
-      ["docker inspect --format='{{json .Config}}' mycontainer | cut -c-9", '{"Image":'],
+      ["docker inspect --format='{{json .Config}}' mycontainer | cut -c-12", '{"Hostname":'],
       [
         "docker inspect --type=image --format '{{json .Config.Labels}}' ubuntu",
         '{"com.example.version":"1.0","maintainer":"jane"}',
