@@ -12,7 +12,8 @@ import type { ModeChange } from './chmod.js';
 import { ignoreMatcher } from './ignore.js';
 import type { IgnoreMatcher } from './ignore.js';
 import { newFile } from './layer-plan.js';
-import type { Attributes, DirectoryDefaults, LayerPlan, Owner } from './layer-plan.js';
+import type { FileAttributes } from '../layer/tree.js';
+import type { DirectoryDefaults, LayerPlan, Owner } from './layer-plan.js';
 import { hasWildcard, matchSource } from './source-glob.js';
 import type { Match } from './source-glob.js';
 
@@ -136,7 +137,7 @@ class Copier {
   #entry(
     view: ImageView,
     inode: TreeInode,
-    attributes: Attributes = this.#changed(inode),
+    attributes: FileAttributes = this.#changed(inode),
   ): Parameters<LayerPlan['put']>[1] {
     return {
       attributes,
@@ -145,7 +146,7 @@ class Copier {
     };
   }
 
-  #changed(inode: TreeInode): Attributes {
+  #changed(inode: TreeInode): FileAttributes {
     const { owner, chmod } = this.options;
     const isLink = inode.type === 'symlink';
     const isDir = inode.type === 'dir';

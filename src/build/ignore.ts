@@ -5,6 +5,9 @@
  */
 import { posix } from 'node:path';
 import { LaminaError } from '../errors.js';
+import { pathExpression } from '../image/path-match.js';
+
+const HINT = 'Patterns are those of https://docs.docker.com/build/concepts/context/#dockerignore-files.';
 
 /** Whether a path, relative to the context, is left out. */
 export type IgnoreMatcher = (path: string) => boolean;
@@ -56,38 +59,11 @@ export function ignoreMatcher(lines: readonly string[]): IgnoreMatcher {
 
 /** As Go's filepath.Match, and `**` for any number of directories. Raises EUSAGE. */
 export function patternExpression(pattern: string): RegExp {
-  let source = '';
-  for (let at = 0; at < pattern.length; at++) {
-    const char = pattern[at]!;
-    if (char === '*' && pattern[at + 1] === '*') {
-      at++;
-      if (pattern[at + 1] === '/') at++;
-      source += at + 1 >= pattern.length ? '.*' : '(.*/)?';
-    } else if (char === '*') source += '[^/]*';
-    else if (char === '?') source += '[^/]';
-    else if (char === '[') {
-      const set = /^\[(\^?)((?:\\.|[^\\\]])+)\]/su.exec(pattern.slice(at));
-      if (set === null) throw malformed(pattern);
-      source += `[${set[1]}${set[2]!.replace(/\\.|[[\]^&|~]/gsu, (part) => `\\${part.at(-1)}`)}]`;
-      at += set[0].length - 1;
-    } else if (char === '\\') {
-      if (++at === pattern.length) throw malformed(pattern);
-      source += escaped(pattern[at]!);
-    } else source += escaped(char);
-  }
-  try {
-    return new RegExp(`^${source}$`, 's');
-  } catch {
-    throw malformed(pattern);
-  }
-}
-
-function escaped(char: string): string {
-  return /[\\^$.*+?()[\]{}|/]/.test(char) ? `\\${char}` : char;
+  return pathExpression(pattern, { anyDepth: true, hint: HINT });
 }
 
 function malformed(pattern: string): LaminaError {
   return new LaminaError('EUSAGE', `invalid pattern "${pattern}": syntax error in pattern`, {
-    hint: 'Patterns are those of https://docs.docker.com/build/concepts/context/#dockerignore-files.',
+    hint: HINT,
   });
 }

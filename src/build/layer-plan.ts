@@ -7,31 +7,17 @@ import { createHash } from 'node:crypto';
 import type { ByteString } from '../bytes.js';
 import { compareBytes, displayBytes } from '../bytes.js';
 import { LaminaError } from '../errors.js';
-import type { TreeInode } from '../layer/tree.js';
+import { layerHeader } from '../layer/diff.js';
+import type { FileAttributes, TreeInode } from '../layer/tree.js';
 import { ROOT_INO } from '../layer/tree.js';
 import type { ImageView } from '../merge/view.js';
 import { TarWriter } from '../tar/write.js';
-import type { TarHeaderInput, TarSink } from '../tar/write.js';
-
-export type Attributes = Pick<
-  TreeInode,
-  | 'type'
-  | 'mode'
-  | 'uid'
-  | 'gid'
-  | 'mtimeSec'
-  | 'mtimeNsec'
-  | 'target'
-  | 'rdevMajor'
-  | 'rdevMinor'
-  | 'xattrs'
-  | 'sizeBytes'
->;
+import type { TarSink } from '../tar/write.js';
 
 export type Content = { view: ImageView; ino: number } | { bytes: Buffer };
 
 export interface PlannedEntry {
-  attributes: Attributes;
+  attributes: FileAttributes;
   /** file. */
   content?: Content;
   /** Equal for the names of one file. */
@@ -190,7 +176,7 @@ export class LayerPlan {
     const writer = new TarWriter(sink);
     const links = new Map<string, ByteString>();
     for (const [path, { attributes, content, linkKey }] of this.#sorted()) {
-      const header = headerOf(path === '' ? './' : path, attributes, epochSec);
+      const header = layerHeader(attributes, path === '' ? './' : path, epochSec);
       const first = linkKey === undefined ? undefined : links.get(linkKey);
       if (first !== undefined) {
         await writer.entry({ ...header, type: 'link', linkName: first, xattrs: undefined });
@@ -209,7 +195,7 @@ function cannot(what: string): LaminaError {
   return new LaminaError('EBUILD', what, { hint: 'Give another destination.' });
 }
 
-export function newDirectory(mode: number, { owner, timeSec }: DirectoryDefaults): Attributes {
+export function newDirectory(mode: number, { owner, timeSec }: DirectoryDefaults): FileAttributes {
   return {
     ...{ type: 'dir', mode, uid: owner.uid, gid: owner.gid, mtimeSec: timeSec, mtimeNsec: 0 },
     ...{ target: '', rdevMajor: 0, rdevMinor: 0, xattrs: undefined, sizeBytes: 0 },
@@ -233,24 +219,4 @@ function chunksOf(content: Content): Iterable<Buffer> {
 
 async function* bodyOf(content: Content): AsyncGenerator<Buffer> {
   yield* chunksOf(content);
-}
-
-function headerOf(name: ByteString, from: Attributes, epochSec: number | undefined): TarHeaderInput {
-  const isLater =
-    epochSec !== undefined &&
-    (from.mtimeSec > epochSec || (from.mtimeSec === epochSec && from.mtimeNsec > 0));
-  return {
-    type: from.type as TarHeaderInput['type'],
-    name,
-    ...(from.type === 'symlink' ? { linkName: from.target } : {}),
-    mode: from.mode,
-    uid: from.uid,
-    gid: from.gid,
-    sizeBytes: from.sizeBytes,
-    mtimeSec: isLater ? epochSec : from.mtimeSec,
-    mtimeNsec: isLater ? 0 : from.mtimeNsec,
-    devMajor: from.rdevMajor,
-    devMinor: from.rdevMinor,
-    xattrs: from.xattrs,
-  };
 }

@@ -1,4 +1,5 @@
 /** An image as it grows: its config's JSON and its layers. Values never change; each step makes the next. */
+import { OF_ITS_OWN_MAKING } from '../oci/config.js';
 import type { LayerBlob } from '../archive/image.js';
 import type { RunConfigJson } from '../image/change.js';
 import type { OpenedImage } from '../image/open.js';
@@ -18,17 +19,6 @@ export interface BuildState {
   isStored: boolean;
 }
 
-/** What says how the base image itself was made; of this one it would be wrong. */
-const OF_ANOTHER = [
-  'id',
-  'parent',
-  'parent_id',
-  'container',
-  'container_config',
-  'Size',
-  'size',
-  'throwaway',
-];
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** The form of `created_by` is BuildKit's, and so is what says that it is. */
 const COMMENT = 'buildkit.dockerfile.v0';
@@ -49,7 +39,7 @@ export function scratchState(platform: Platform): BuildState {
 /** @param isStored it lies in the store, so that it can be named as the parent of another */
 export function imageState({ archived }: OpenedImage, isStored: boolean): BuildState {
   const json = JSON.parse(archived.configBytes.toString('utf8')) as Json;
-  for (const key of OF_ANOTHER) delete json[key];
+  for (const key of OF_ITS_OWN_MAKING) delete json[key];
   json['config'] ??= {};
   json['history'] ??= [];
   return { json, layers: archived.layers, parent: isStored ? archived.imageId : undefined, isStored };

@@ -17,7 +17,7 @@ import type { ByteSource } from '../tar/source.js';
 import { applyChanges } from '../image/change.js';
 import type { RunConfigJson } from '../image/change.js';
 import { stageImage } from '../image/load.js';
-import { parseConfig } from '../oci/config.js';
+import { OF_ITS_OWN_MAKING, parseConfig } from '../oci/config.js';
 import { hashBytes } from '../oci/digest.js';
 import type { Reference } from '../oci/reference.js';
 import type { ImageStore } from '../store/image-store.js';
@@ -270,17 +270,7 @@ function* disks(node: UpperNode): Generator<UpperNode> {
 }
 
 /** What described the container that the base image was made in would be wrong of this one. */
-const OF_ANOTHER = [
-  'id',
-  'parent',
-  'parent_id',
-  'container',
-  'container_config',
-  'Size',
-  'size',
-  'throwaway',
-  'author',
-];
+const OF_ANOTHER: readonly string[] = [...OF_ITS_OWN_MAKING, 'author'];
 
 function configJson(
   base: Record<string, unknown>,

@@ -10,7 +10,7 @@ import { LaminaError } from '../errors.js';
 import { TarWriter } from '../tar/write.js';
 import type { TarHeaderInput, TarSink } from '../tar/write.js';
 import type { OverlaidTree } from './overlaid.js';
-import type { TreeInode, TreeReader } from './tree.js';
+import type { FileAttributes, TreeInode, TreeReader } from './tree.js';
 import { ROOT_INO } from './tree.js';
 import { isReservedName, OPAQUE_NAME, whiteoutName } from './whiteout.js';
 
@@ -250,7 +250,7 @@ export async function writeLayer(
       await writer.entry(marker(path === '' ? OPAQUE_NAME : `${path}/${OPAQUE_NAME}`));
     if (kind !== 'node') continue;
     const inode = tree.inode(ino);
-    const header = headerOf(inode, path === '' ? './' : path, options);
+    const header = layerHeader(inode, path === '' ? './' : path, options.epochSec);
     const first = firstNames.get(ino);
     if (first !== undefined) {
       await writer.entry({ ...header, type: 'link', linkName: first, xattrs: undefined });
@@ -272,7 +272,12 @@ function marker(name: ByteString): TarHeaderInput {
   return { type: 'file', name, mode: 0o600, uid: 0, gid: 0, sizeBytes: 0, mtimeSec: 0, mtimeNsec: 0 };
 }
 
-function headerOf(inode: TreeInode, name: ByteString, { epochSec }: WriteLayerOptions): TarHeaderInput {
+/** @param epochSec later times are set to it */
+export function layerHeader(
+  inode: FileAttributes,
+  name: ByteString,
+  epochSec: number | undefined,
+): TarHeaderInput {
   const isLater =
     epochSec !== undefined &&
     (inode.mtimeSec > epochSec || (inode.mtimeSec === epochSec && inode.mtimeNsec > 0));

@@ -177,3 +177,19 @@ export interface TreeReader {
   /** The extents of a regular file, in order; none for all else. */
   extents(ino: number): readonly Extent[];
 }
+
+/** What a node of a tree and an inode of a TOC both say of a file. */
+export type FileAttributes = Pick<
+  TreeInode,
+  | 'type'
+  | 'mode'
+  | 'uid'
+  | 'gid'
+  | 'mtimeSec'
+  | 'mtimeNsec'
+  | 'xattrs'
+  | 'target'
+  | 'rdevMajor'
+  | 'rdevMinor'
+  | 'sizeBytes'
+>;

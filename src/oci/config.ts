@@ -90,3 +90,15 @@ function commandLine(object: JsonObject | undefined, key: string): string[] | un
   const value = object?.get(key);
   return typeof value === 'string' ? [value] : object?.optionalStrings(key);
 }
+
+/** Fields of a config file that say how that one image was made: of an image that is made from it they would be wrong. */
+export const OF_ITS_OWN_MAKING: readonly string[] = [
+  'id',
+  'parent',
+  'parent_id',
+  'container',
+  'container_config',
+  'Size',
+  'size',
+  'throwaway',
+];

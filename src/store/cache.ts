@@ -243,7 +243,8 @@ async function temporaryCache(root: string, { code }: NodeJS.ErrnoException): Pr
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether there is such a process, whoever's it is. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

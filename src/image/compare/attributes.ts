@@ -1,5 +1,5 @@
 /** In what two files differ, but for their content. */
-import type { TreeInode, Xattrs } from '../../layer/tree.js';
+import type { FileAttributes, Xattrs } from '../../layer/tree.js';
 
 /** What a file has that can differ. `nlink` is how many names it has, `device` the number of a device. */
 export const ASPECTS = [
@@ -15,22 +15,6 @@ export const ASPECTS = [
 ] as const;
 
 export type Aspect = (typeof ASPECTS)[number];
-
-/** What a node of a tree and an inode of a TOC both say of a file. */
-export type FileAttributes = Pick<
-  TreeInode,
-  | 'type'
-  | 'mode'
-  | 'uid'
-  | 'gid'
-  | 'mtimeSec'
-  | 'mtimeNsec'
-  | 'xattrs'
-  | 'target'
-  | 'rdevMajor'
-  | 'rdevMinor'
-  | 'sizeBytes'
->;
 
 /** In the order of ASPECTS, without content and nlink. Of two types nothing but owner, mode, time and attributes is compared. */
 export function changedAttributes(a: FileAttributes, b: FileAttributes): Aspect[] {

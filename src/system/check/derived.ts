@@ -5,6 +5,7 @@ import path from 'node:path';
 import { fromSystemError, LaminaError } from '../../errors.js';
 import { TocReader } from '../../merge/toc-reader.js';
 import { isDigest } from '../../oci/digest.js';
+import { isAlive } from '../../store/cache.js';
 import type { ImageStore } from '../../store/image-store.js';
 import { factsFile, layerDirectory, readFactsFile } from '../../store/layer-facts.js';
 import { readSummaries } from '../../store/summaries.js';
@@ -149,15 +150,6 @@ function isHeld(directory: string, name: string): Promise<boolean> {
       })
       .on('error', ({ code }: NodeJS.ErrnoException) => done(code !== 'ECONNREFUSED'));
   });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 function openIfThere(file: string): ByteSource | undefined {
